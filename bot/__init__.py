@@ -1,0 +1,1 @@
+"""The Discord side: async, light. Never imports torch."""

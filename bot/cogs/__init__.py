@@ -1,0 +1,1 @@
+"""Discord cogs: parse, call one function, render."""

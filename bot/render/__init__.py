@@ -1,0 +1,1 @@
+"""Domain values to cards, plots and messages."""

@@ -1,0 +1,83 @@
+"""One frozen, typed settings object, from the environment; built once at the start of a process and passed down.
+
+Rule of this file: every setting of the project is declared here, with a comment that `.env.example` repeats in
+Spanish. Names in the environment are the field names in capitals after `AFINA_`, but for the few that other tools
+share (`DISCORD_TOKEN`, `REDIS_URL`, `HF_TOKEN`). No module reads `os.environ` on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """All settings; see `.env.example`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AFINA_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True
+    )
+
+    # Discord
+    discord_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("DISCORD_TOKEN"))
+    discord_api: str | None = None  # REST base of a compatible server, e.g. "http://127.0.0.1:8000/api/v10"
+    discord_gateway: str | None = None  # WebSocket address of a compatible server
+    guild_id: int | None = None  # register commands in this server only (at once) instead of globally
+    message_content: bool = True  # ask for the privileged intent; without it, threads answer to mentions only
+
+    # Where things lie
+    data_dir: Path = ROOT / ".afina"  # database, models, datasets, embedded Redis
+    artifacts_url: str | None = None  # fsspec URL (s3://bucket/prefix); None: data_dir
+    course_dir: Path = ROOT / "course"
+    prompts_dir: Path = ROOT / "prompts"
+
+    # Queue and engine
+    redis_url: str | None = Field(default=None, validation_alias=AliasChoices("REDIS_URL", "AFINA_REDIS_URL"))
+    engine_url: str | None = None  # OpenAI-compatible engine with vLLM's adapter routes; None: the embedded one
+    engine_key: SecretStr | None = None
+    default_base: str = "afina-mini"  # id in the catalogue
+    hf_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("HF_TOKEN"))
+
+    # Course answers: None quotes passages; "openai:gpt-…", "ollama:…" or "engine" words them
+    llm: str | None = None
+    llm_url: str | None = None  # base URL of an OpenAI-compatible provider
+    llm_key: SecretStr | None = None
+    llm_timeout: float = Field(default=30.0, gt=0)  # seconds
+    embeddings: str | None = None  # model name at embeddings_url; None: no dense vectors
+    embeddings_url: str | None = None
+    embeddings_key: SecretStr | None = None
+
+    # Limits of a file (design of the dataset desk)
+    max_file_bytes: int = Field(default=25 * 2**20, gt=0)
+    max_lines: int = Field(default=100_000, gt=0)
+    max_line_bytes: int = Field(default=4 * 2**20, gt=0)
+    max_tokens: int = Field(default=20_000_000, gt=0)
+
+    # Limits of a person
+    max_running_jobs: int = Field(default=1, ge=1)
+    max_queued_jobs: int = Field(default=5, ge=1)
+    questions_per_minute: int = Field(default=10, ge=1)
+    chats_per_minute: int = Field(default=20, ge=1)
+
+    # Times, seconds
+    job_timeout: int = Field(default=6 * 3600, gt=0)
+    reconcile_every: float = Field(default=30.0, gt=0)
+    lease_seconds: float = Field(default=20.0, gt=0)  # without an event for so long a running attempt counts as dead
+    max_attempts: int = Field(default=3, ge=1)
+    card_edit_every: float = Field(default=5.0, ge=0)  # least time between edits of one progress card
+    stream_edit_every: float = Field(default=1.0, ge=0)  # the same for a streamed answer
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "afina.sqlite3"
+
+    @property
+    def artifacts(self) -> str:
+        """Root of datasets and adapters, as fsspec wants it."""
+        return self.artifacts_url or str(self.data_dir)

@@ -1,0 +1,1 @@
+"""JSONL in, examples and a report out. Torch-free."""
