@@ -8,7 +8,8 @@
     └── BadInput            what the person wrote cannot be used
 
 `bot/client.py` is the one place that turns them into replies. Somebody else's private thing is NotFound, never
-NotAllowed: its existence is private too."""
+NotAllowed: its existence is private too.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Rows of the store as frozen values; what the rest of the bot passes around.
 
 Rule of this file: values only, no SQL and no behaviour beyond derived properties. Ids of people and servers are
-Discord's snowflakes; the local user of the command line is `CONSOLE` (owner 0 in server 0)."""
+Discord's snowflakes; the local user of the command line is `CONSOLE` (owner 0 in server 0).
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Rule of this file: every setting of the project is declared here, with a comment that `.env.example` repeats in
 Spanish. Names in the environment are the field names in capitals after `AFINA_`, but for the few that other tools
-share (`DISCORD_TOKEN`, `REDIS_URL`, `HF_TOKEN`). No module reads `os.environ` on its own."""
+share (`DISCORD_TOKEN`, `REDIS_URL`, `HF_TOKEN`). No module reads `os.environ` on its own.
+"""
 
 from __future__ import annotations
 

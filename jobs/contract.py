@@ -3,7 +3,8 @@
 Rule of this file: everything is frozen, keyword-only and JSON-able (pydantic), and nothing here does any work. The
 bot writes requests and reads events; the worker reads requests and writes events. RQ carries one request as a JSON
 object under the id `<job>-<attempt>`; the function it names is `TRAIN_FUNCTION`, by dotted name, so that the bot
-never imports torch."""
+never imports torch.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@
     └── EngineUnavailable          the inference engine does not answer, or is overloaded
 
 Every class carries a default Spanish message (its `message`), what to do next (`hint`) and a stable `code`; they
-survive pickling and JSON (`to_dict`). Surprises (bugs) are not AfinaErrors and are never shown to people."""
+survive pickling and JSON (`to_dict`). Surprises (bugs) are not AfinaErrors and are never shown to people.
+"""
 
 from __future__ import annotations
 

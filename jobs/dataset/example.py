@@ -2,7 +2,8 @@
 
 Rule of this file: values only. A string prompt becomes a user turn and its completion the assistant's; Alpaca's
 instruction and input become the user turn; ShareGPT's turns keep their roles. What the model learns is marked per
-message (`learn`)."""
+message (`learn`).
+"""
 
 from __future__ import annotations
 
