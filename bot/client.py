@@ -1,0 +1,204 @@
+"""The Discord client: an explicit list of cogs, and the place where every error becomes a reply.
+
+Rule of this file: no feature lives here. It wires discord.py so that the traps of that library cannot hurt: doubled
+events are dropped, nothing pings anyone by default, forms and buttons that nobody knows any more are answered, a
+gateway that is away at the start is tried again, and an exception in the library's own event parser ends the process
+(`bot/__main__.py` exits non-zero and a supervisor starts it again) instead of leaving it half alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import discord
+import yarl
+from discord import app_commands
+from discord.ext import commands
+from discord.gateway import DiscordWebSocket
+
+from bot.cogs.replies import answer_error, tell
+
+if TYPE_CHECKING:
+    from bot.services import Services
+    from bot.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_EVENTS = 10_000  # ids of interactions and messages already seen, newest kept
+ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then is answered for them
+
+
+def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
+    """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
+    return []
+
+
+def redirect(settings: Settings) -> None:
+    """Point discord.py at a compatible server. The library offers only these process-wide hooks for it."""
+    if settings.discord_api:
+        discord.http.Route.BASE = settings.discord_api.rstrip("/")
+    if settings.discord_gateway:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(settings.discord_gateway)
+
+
+class CommandTree(app_commands.CommandTree["Afina"]):
+    """Slash commands, with doubled deliveries dropped and errors answered."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
+        if interaction.type is discord.InteractionType.autocomplete:
+            return True
+        return self.client.first_time(interaction.id)
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
+        if interaction.type is discord.InteractionType.autocomplete:
+            log.warning("autocomplete failed", exc_info=error)
+            return
+        await answer_error(interaction, error)
+
+
+class Afina(commands.Bot):
+    """The bot. `services` is what its cogs work with."""
+
+    def __init__(self, services: Services) -> None:
+        intents = discord.Intents.none()
+        intents.guilds = True
+        intents.messages = True
+        intents.reactions = True
+        intents.message_content = services.settings.message_content
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=intents,
+            tree_cls=CommandTree,
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            guild_ready_timeout=0.2,  # the default waits 2 s for servers that are already there
+            max_messages=200,
+        )
+        self.services = services
+        self.online = asyncio.Event()  # READY seen once and every cog loaded
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Wiring
+
+    async def setup_hook(self) -> None:
+        for cog, items in load_cogs(self.services):
+            await self.add_cog(cog)
+            self.add_dynamic_items(*items)
+        self.background(self._sync_commands)
+
+    def background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` beside the events; what it raises is logged and nothing else dies of it."""
+
+        async def guarded() -> None:
+            try:
+                await work()
+            except Exception:
+                log.exception("background work %s failed", getattr(work, "__qualname__", work))
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sync_commands(self) -> None:
+        """Register the commands where they changed; Discord limits how often, so a hash of them is kept."""
+        guild = discord.Object(self.services.settings.guild_id) if self.services.settings.guild_id else None
+        if guild:
+            self.tree.copy_global_to(guild=guild)
+        shape = [command.to_dict(self.tree) for command in self.tree.get_commands(guild=guild)]
+        where = f"{self.application_id}:{guild.id if guild else 'global'}"
+        digest = hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()
+        key = f"commands:{where}"
+        if await self.services.store.get_state(key) == digest:
+            log.info("commands unchanged (%s)", where)
+            return
+        await self.tree.sync(guild=guild)
+        await self.services.store.set_state(key, digest)
+        log.info("commands registered (%s): %d", where, len(shape))
+
+    # Events
+
+    def first_time(self, event_id: int) -> bool:
+        """Whether the interaction or message `event_id` is new. Discord may deliver one twice around a resume."""
+        if event_id in self._seen:
+            log.info("event %s was delivered twice", event_id)
+            return False
+        self._seen[event_id] = None
+        if len(self._seen) > REMEMBERED_EVENTS:
+            self._seen.popitem(last=False)
+        return True
+
+    def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
+        if event_name == "message" and not self.first_time(args[0].id):
+            return
+        super().dispatch(event_name, *args, **kwargs)
+
+    async def on_ready(self) -> None:
+        log.info("ready as %s in %d servers", self.user, len(self.guilds))
+        self.online.set()
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """No prefix commands: the cogs listen to messages themselves."""
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Answer for a button or form that nobody knows any more (a form from before a restart, an old button)."""
+        if interaction.type not in (discord.InteractionType.component, discord.InteractionType.modal_submit):
+            return
+        await asyncio.sleep(ORPHANED_AFTER)
+        if interaction.response.is_done() or interaction.id in self._seen:
+            return
+        if interaction.type is discord.InteractionType.modal_submit:
+            await tell(interaction, "⚠️ Me reinicié mientras escribías. Abre el formulario otra vez, por favor.")
+        else:
+            await tell(interaction, "⚠️ Ese botón ya no sirve. Vuelve a pedirlo con el comando.")
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        log.exception("error in %s", event_method)
+
+    # Life
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Discord wants 5 s between identifications; a compatible server of one's own does not."""
+        if not initial and not self.services.settings.discord_gateway:
+            await asyncio.sleep(5.0)
+
+    async def run_forever(self, token: str) -> None:
+        """Log in and stay connected until `close()`; retries while Discord cannot be reached at the start.
+
+        Raises `discord.LoginFailure`, `discord.PrivilegedIntentsRequired`, or whatever broke the library's event
+        parser: then this process cannot go on and must be started again.
+        """
+        backoff = discord.backoff.ExponentialBackoff()
+        while True:
+            try:
+                await self.login(token)
+                break
+            except (OSError, aiohttp.ClientError, TimeoutError, discord.DiscordServerError) as error:
+                delay = min(backoff.delay(), 30.0)
+                log.warning("Discord does not answer (%s); trying again in %.1f s", error, delay)
+                await asyncio.sleep(delay)
+        while not self.is_closed():
+            try:
+                await self.connect()
+                return
+            except AttributeError as error:
+                # discord.py asks for the session of a socket that never opened when the first connection fails.
+                if self.ws is not None:
+                    raise
+                delay = min(backoff.delay(), 30.0)
+                log.warning("the gateway does not answer (%s); trying again in %.1f s", error, delay)
+                await asyncio.sleep(delay)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await super().close()

@@ -1,0 +1,47 @@
+"""What every cog is given: the parts of the bot, made once by the composition root (`bot/__main__.py`).
+
+Rule of this file: names and types only. Importing it costs nothing, because the parts are imported for the type
+checker alone; a test may put a hand-written fake behind any of these names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bot.course import Course
+    from bot.engine import EngineClient
+    from bot.llm import Answerer
+    from bot.progress import ProgressFeed
+    from bot.prompts import Prompts
+    from bot.scheduler import Scheduler
+    from bot.settings import Settings
+    from bot.store import Store
+    from jobs.artifacts import Artifacts
+    from jobs.catalog import Catalog
+    from jobs.queue import Queue
+
+
+class CourseSource(Protocol):
+    """The course is indexed after the bot is ready; whoever needs it waits here."""
+
+    async def course(self) -> Course: ...
+
+    async def reload(self) -> Course:
+        """Index the course folder again and use the result from now on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    settings: Settings
+    store: Store
+    queue: Queue  # sync: call it through `asyncio.to_thread`
+    scheduler: Scheduler
+    feed: ProgressFeed
+    engine: EngineClient
+    artifacts: Artifacts
+    catalog: Catalog
+    prompts: Prompts
+    answerer: Answerer  # its first answer waits until the course is indexed
+    lessons: CourseSource  # the index itself, for staff commands
