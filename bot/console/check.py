@@ -1,0 +1,91 @@
+"""`afina check`: the dataset desk on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from bot.settings import Settings
+from jobs.dataset import Limits, Problem, Report, check_file, repair_file
+
+_VERDICT = {
+    "valid": "Listo para entrenar",
+    "warnings": "Se puede entrenar; míralo antes",
+    "rejected": "Hay que corregirlo",
+}
+_MARK = {"error": ("✗", "red"), "warning": ("⚠", "yellow"), "fixed": ("✓", "green")}
+_SHOWN_LINES = 12  # line numbers told for one kind of problem; --json tells all
+
+
+def limits_from(settings: Settings) -> Limits:
+    return Limits(
+        file_bytes=settings.max_file_bytes,
+        lines=settings.max_lines,
+        line_bytes=settings.max_line_bytes,
+        tokens=settings.max_tokens,
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.fix is not None and len(arguments.files) > 1:
+        print("--fix repara un archivo cada vez: dame solo uno.", file=sys.stderr)
+        return 2
+    limits = limits_from(settings)
+    good = True
+    for path in arguments.files:
+        report = check_file(path, limits=limits, name=str(path))
+        good = good and report.verdict != "rejected"
+        if arguments.json:
+            print(json.dumps(report.to_dict(), ensure_ascii=False), flush=True)
+        else:
+            show(report)
+        if arguments.fix is not None:
+            good = _fix(path, arguments.fix, limits, quiet=arguments.json)
+    return 0 if good else 1
+
+
+def _fix(path: Path, out: Path, limits: Limits, *, quiet: bool) -> bool:
+    """Writes the repaired file; whether it can be trained on now."""
+    say = Console(stderr=quiet, soft_wrap=True)
+    if out.exists() and out.samefile(path):
+        say.print("El archivo reparado no puede pisar el original: elige otro nombre para --fix.", markup=False)
+        return False
+    repair = repair_file(path, out, limits=limits)
+    if not repair.usable:
+        say.print("No queda ninguna línea utilizable, así que no he escrito nada.", markup=False)
+        return False
+    say.print(f"\n{out}: {repair.usable} ejemplos utilizables. El original no se ha tocado.", markup=False)
+    for change in repair.changes[:_SHOWN_LINES]:
+        say.print(f"  {change}", markup=False)
+    if len(repair.changes) > _SHOWN_LINES:
+        say.print(f"  … y {len(repair.changes) - _SHOWN_LINES} cambios más.", markup=False)
+    return repair.report.verdict != "rejected"
+
+
+def show(report: Report) -> None:
+    say = Console(soft_wrap=True)
+    usable = "" if report.usable is None else f" · {report.usable} utilizables"
+    title = f"{report.file} · {report.format or 'no es JSONL'} · {report.examples} ejemplos{usable}"
+    say.print(Text.assemble((title, "bold"), "   ", _VERDICT[report.verdict]))
+    order = sorted(report.problems, key=lambda p: (list(_MARK).index(p.severity), p.code))
+    for (severity, _), group in groupby(order, key=lambda p: (p.severity, p.code)):
+        _show_group(say, severity, list(group))
+
+
+def _show_group(say: Console, severity: str, problems: list[Problem]) -> None:
+    mark, colour = _MARK[severity]
+    first = problems[0]
+    lines = [str(p.line) for p in problems if p.line is not None]
+    where = ""
+    if lines:
+        more = "…" if len(lines) > _SHOWN_LINES else ""
+        where = f"línea{'s' if len(lines) > 1 else ''} {', '.join(lines[:_SHOWN_LINES])}{more}: "
+    field = f" ({first.field})" if first.field else ""
+    say.print(Text.assemble(("  " + mark + " ", colour), where, first.message, field))
+    say.print(Text("      " + first.fix, style="dim"))
