@@ -13,8 +13,9 @@ import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import aiohttp
 import discord
@@ -86,6 +87,7 @@ class Afina(commands.Bot):
         self.services = services
         self.online = asyncio.Event()  # READY seen once and every cog loaded
         self._seen: OrderedDict[int, None] = OrderedDict()
+        self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Wiring
@@ -108,6 +110,10 @@ class Afina(commands.Bot):
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def lock(self, *key: Hashable) -> asyncio.Lock:
+        """The lock called `key`: one thing at a time for one person, card or draft."""
+        return self._locks.setdefault(key, asyncio.Lock())
 
     async def _sync_commands(self) -> None:
         """Register the commands where they changed; Discord limits how often, so a hash of them is kept."""

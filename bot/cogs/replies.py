@@ -101,5 +101,5 @@ async def tell(interaction: discord.Interaction, text: str) -> None:
 
 def _what(interaction: discord.Interaction) -> str:
     command = interaction.command.qualified_name if interaction.command else None
-    data: Mapping[str, Any] = interaction.data or {}  # type: ignore[assignment]
+    data: Mapping[str, Any] = interaction.data or {}
     return f"{command or data.get('custom_id', interaction.type.name)} of user {interaction.user.id}"

@@ -1,0 +1,95 @@
+"""A person's workshop: the private thread «Taller de …» where everything of theirs appears.
+
+Rule of this file: made on first use in the channel where they asked, found again by its id, opened again when it was
+archived, made anew when it was deleted. Where the bot may not make private threads it uses direct messages, and where
+those are closed it says so; a private thing is never posted in public.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import discord
+
+from bot.cogs.actions import owner_of
+from bot.errors import NotAllowed
+from bot.records import Owner
+from bot.services import Services
+
+log = logging.getLogger(__name__)
+
+Workshop = discord.Thread | discord.DMChannel
+
+WELCOME = (
+    "Este es tu taller, {mention}: aquí verás tus datos, tus entrenamientos y tus modelos. "
+    "Solo lo ves tú (y quien modera los hilos de este servidor)."
+)
+WELCOME_DM = (
+    "En **{server}** no puedo abrir hilos privados, así que tu taller está aquí, en mensajes directos: "
+    "verás tus datos, tus entrenamientos y tus modelos."
+)
+
+
+async def workshop_for(services: Services, interaction: discord.Interaction[Any]) -> Workshop:
+    """Where private things of the person behind `interaction` go. Raises NotAllowed when there is no such place."""
+    if interaction.guild_id is None and isinstance(interaction.channel, discord.DMChannel):
+        return interaction.channel
+    owner = owner_of(interaction)
+    async with interaction.client.lock("workshop", owner):
+        known = await services.store.workshop(owner)
+        if known is not None and (place := await _open(interaction.client, known)) is not None:
+            return place
+        return await _make(services, interaction, owner)
+
+
+async def _open(client: discord.Client, channel_id: int) -> Workshop | None:
+    """The workshop with this id, ready to be written in; None when it is gone or closed to the bot."""
+    channel: object = client.get_channel(channel_id)
+    try:
+        if channel is None:
+            channel = await client.fetch_channel(channel_id)
+        if isinstance(channel, discord.Thread) and channel.archived:
+            channel = await channel.edit(archived=False)
+    except (discord.NotFound, discord.Forbidden):
+        return None
+    return channel if isinstance(channel, Workshop) else None
+
+
+async def _make(services: Services, interaction: discord.Interaction[Any], owner: Owner) -> Workshop:
+    place = await _make_thread(interaction) or await _make_dm(interaction)
+    await services.store.set_workshop(owner, place.id)
+    return place
+
+
+async def _make_thread(interaction: discord.Interaction[Any]) -> discord.Thread | None:
+    channel = interaction.channel
+    parent = channel.parent if isinstance(channel, discord.Thread) else channel
+    if not isinstance(parent, discord.TextChannel):
+        return None
+    # Discord archives it after a week (10 080 min) without a message, which is the longest it allows.
+    name = f"Taller de {interaction.user.display_name}"[:100]
+    try:
+        thread = await parent.create_thread(
+            name=name, type=discord.ChannelType.private_thread, invitable=False, auto_archive_duration=10_080
+        )
+    except discord.HTTPException as error:  # no permission, or the server is full of threads
+        log.info("no private thread in channel %s: %s", parent.id, error)
+        return None
+    await thread.add_user(interaction.user)
+    await thread.send(WELCOME.format(mention=interaction.user.mention))
+    return thread
+
+
+async def _make_dm(interaction: discord.Interaction[Any]) -> discord.DMChannel:
+    server = discord.utils.escape_markdown(interaction.guild.name) if interaction.guild else "ese servidor"
+    try:
+        dm = await interaction.user.create_dm()
+        await dm.send(WELCOME_DM.format(server=server))
+    except discord.HTTPException as error:
+        raise NotAllowed(
+            "Aquí no puedo abrir hilos privados y tus mensajes directos están cerrados, así que no tengo dónde darte "
+            "lo tuyo sin que lo vean los demás.",
+            hint="Permite mensajes directos de este servidor, o pide que me dejen crear hilos privados en este canal.",
+        ) from error
+    return dm
