@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,12 +51,21 @@ class Stack:
     """Async context manager; inside it, Redis answers and the asked-for children run.
 
     `logs`: write each child's output to `data_dir/logs/<name>.log` instead of the terminal.
+    `environment`: further variables for the children.
     """
 
     def __init__(
-        self, settings: Settings, *, bot: bool = True, worker: bool = True, engine: bool = True, logs: bool = False
+        self,
+        settings: Settings,
+        *,
+        bot: bool = True,
+        worker: bool = True,
+        engine: bool = True,
+        logs: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
+        self._environment = dict(environment or {})
         self.data = settings.data_dir.resolve()
         self._logs = logs
         self._wanted = {"bot": bot, "worker": worker, "engine": engine and not settings.engine_url}
@@ -111,7 +120,8 @@ class Stack:
         return self.data / "run" / f"{name}.json"
 
     async def _start(self, name: str, command: list[str]) -> None:
-        environment = settings_environment(self.settings) | {"REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
+        environment = settings_environment(self.settings) | self._environment
+        environment |= {"REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.engine_url:
             environment["AFINA_ENGINE_URL"] = self.engine_url
         child = Child(
