@@ -63,6 +63,7 @@ class Job:
     finished_at: float | None
     channel_id: int | None  # where its card lives
     message_id: int | None  # the card
+    failures: int = 0  # attempts that died; people and restarts of machines do not count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,21 @@
+"""All SQL of the project: people, datasets, jobs, models, chats, in one SQLite file.
+
+Rule of this package: the truth about jobs is here, and only here does anybody speak SQL; each module holds one noun.
+The schema is in `bot/migrations/`. Every method raises `StoreUnavailable` when the file is locked or the disk full.
+"""
+
+from __future__ import annotations
+
+from bot.store.chats import ChatRows
+from bot.store.database import StoreUnavailable, new_id
+from bot.store.datasets import DatasetRows
+from bot.store.events import EventRows
+from bot.store.jobs import JobRows
+from bot.store.models import ModelRows
+from bot.store.notes import NoteRows
+
+__all__ = ["Store", "StoreUnavailable", "new_id"]
+
+
+class Store(DatasetRows, JobRows, EventRows, ModelRows, ChatRows, NoteRows):
+    """The store: `async with Store.open(path) as store`."""
