@@ -21,7 +21,7 @@ from jobs.contract import JobState, Phase, Recipe, TrainRequest
 
 # Who is next: everybody's first job comes before anybody's second, the older one first. Jobs that a worker has count.
 _TURNS = (
-    "SELECT id, row_number() OVER (PARTITION BY guild_id, user_id ORDER BY state = 'queued', created_at, id) AS turn,"
+    "SELECT id, rowid AS number, row_number() OVER (PARTITION BY guild_id, user_id ORDER BY state = 'queued', created_at, rowid) AS turn,"
     " created_at, state FROM jobs WHERE state IN ('queued', 'dispatched', 'running')"
 )
 
@@ -136,7 +136,7 @@ class JobRows(Database):
     async def jobs(self, owner: Owner) -> list[Job]:
         """All of theirs, newest first."""
         rows = await self._all(
-            "SELECT * FROM jobs WHERE guild_id = ? AND user_id = ? ORDER BY created_at DESC, id",
+            "SELECT * FROM jobs WHERE guild_id = ? AND user_id = ? ORDER BY created_at DESC, rowid DESC",
             (owner.guild_id, owner.user_id),
         )
         return [to_job(row) for row in rows]
@@ -144,7 +144,7 @@ class JobRows(Database):
     async def open_jobs(self) -> list[Job]:
         """Everybody's jobs that are not over (queued, dispatched, running, paused), oldest first."""
         rows = await self._all(
-            "SELECT * FROM jobs WHERE state IN ('queued', 'dispatched', 'running', 'paused') ORDER BY created_at, id"
+            "SELECT * FROM jobs WHERE state IN ('queued', 'dispatched', 'running', 'paused') ORDER BY created_at, rowid"
         )
         return [to_job(row) for row in rows]
 
@@ -153,8 +153,8 @@ class JobRows(Database):
         row = await self._one(
             f"WITH turns AS ({_TURNS}) SELECT count(*) AS position FROM turns AS other, turns AS mine"  # noqa: S608
             " WHERE mine.id = ? AND mine.state != 'running' AND other.state != 'running'"
-            " AND (other.state = 'queued', other.turn, other.created_at, other.id)"
-            " <= (mine.state = 'queued', mine.turn, mine.created_at, mine.id)",
+            " AND (other.state = 'queued', other.turn, other.created_at, other.number)"
+            " <= (mine.state = 'queued', mine.turn, mine.created_at, mine.number)",
             (job_id,),
         )
         return int(row["position"]) if row else 0
@@ -218,7 +218,7 @@ class JobRows(Database):
         rows = await self._all(
             f"SELECT jobs.* FROM jobs JOIN ({_TURNS}) AS turns USING (id)"  # noqa: S608
             " JOIN outbox ON outbox.job_id = jobs.id AND outbox.attempt = jobs.attempt"
-            " WHERE jobs.state = 'queued' AND outbox.sent_at IS NULL ORDER BY turns.turn, jobs.created_at, jobs.id"
+            " WHERE jobs.state = 'queued' AND outbox.sent_at IS NULL ORDER BY turns.turn, jobs.created_at, jobs.rowid"
         )
         return [to_job(row) for row in rows]
 
