@@ -1,0 +1,83 @@
+"""Text to tokens: Spanish as students write it in chat, with English terms in between.
+
+Rule of this file: the same analysis serves documents, glossary and questions, so that they meet on equal stems. Words
+are lower-cased, accents folded, chat spelling undone and stemmed (Snowball Spanish). It knows nothing of concepts
+(glossary) nor of typing errors (spelling).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterable
+from importlib import resources
+
+import Stemmer
+
+_WORD = re.compile(r"[^\W_]+(?:[.\-+/][^\W_]+)*")
+_PART = re.compile(r"[^\W_]+")
+_LETTERS_DIGITS = re.compile(r"^([a-z]{2,})(\d+[a-z]?)$")
+_LONG_REPEAT = re.compile(r"([a-z])\1{2,}")
+_FOLDED_ION = re.compile(r"(?<=[cstxg])ion$")
+
+
+def fold(text: str) -> str:
+    """Lower case without accents: «Cuantización» → «cuantizacion»."""
+    decomposed = unicodedata.normalize("NFKD", text.lower())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+class Analyzer:
+    """Splits, folds, and stems; holds the word lists of `words.toml`.
+
+    `stop` words never count; `light` words are everyday Spanish or English that any subject uses: they may rank, but
+    they are no evidence that the course covers a question.
+    """
+
+    def __init__(self) -> None:
+        lists = tomllib.loads(resources.files("bot.course").joinpath("words.toml").read_text(encoding="utf-8"))
+        self._stemmer = Stemmer.Stemmer("spanish")
+        self._stems: dict[str, str] = {}
+        self.chat: dict[str, str] = {fold(short): fold(long) for short, long in lists["chat"].items()}
+        self.stop = frozenset(_words(lists["stop"].values()))
+        self.light = frozenset(self.stem(word) for word in _words(lists["light"].values()))
+        self.foreign = frozenset(self.stem(word) for word in _words(lists["foreign"].values()))
+
+    def words(self, text: str) -> list[str]:
+        """Folded words in order, chat spelling undone, compounds also joined: «Phi-3» → phi, 3, phi3."""
+        found: list[str] = []
+        for match in _WORD.finditer(fold(text)):
+            whole = match.group()
+            parts = _PART.findall(whole)
+            for part in parts:
+                found.extend(self._spell_out(part))
+            if 1 < len(parts) <= 3:
+                joined = "".join(parts)
+                if len(joined) <= 24 and not joined.isdigit():
+                    found.append(joined)
+        return found
+
+    def _spell_out(self, word: str) -> list[str]:
+        word = _LONG_REPEAT.sub(r"\1", word)
+        if word in self.chat:
+            return self.chat[word].split()
+        if pieces := _LETTERS_DIGITS.match(word):
+            return [pieces.group(1), word]
+        return [word]
+
+    def stem(self, word: str) -> str:
+        """Stem of one folded word; numbers and words with digits stay as they are."""
+        if word not in self._stems:
+            # Snowball knows «-ción», not the folded «-cion».
+            plain = word.isalpha() and word.isascii()
+            self._stems[word] = fold(self._stemmer.stemWord(_FOLDED_ION.sub("ión", word))) if plain else word
+        return self._stems[word]
+
+    def stems(self, text: str) -> list[str]:
+        """Stems without stop words; the order is kept."""
+        return [self.stem(word) for word in self.words(text) if word not in self.stop]
+
+
+def _words(groups: Iterable[str]) -> list[str]:
+    return [fold(word) for group in groups for word in group.split()]
