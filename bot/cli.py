@@ -27,6 +27,7 @@ COMMANDS = {
     "bot": "parts",
     "worker": "parts",
     "serve": "parts",
+    "doctor": "doctor",
     "check": "check",
     "ask": "ask",
     "course": "course",

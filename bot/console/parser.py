@@ -68,6 +68,8 @@ def build_parser() -> Parser:
     serve.add_argument("--base", metavar="ID", help="modelo base (por defecto, AFINA_DEFAULT_BASE)")
     serve.add_argument("--host", default="127.0.0.1", metavar="DIRECCIÓN")
     serve.add_argument("--port", type=int, default=8000, metavar="PUERTO")
+    doctor = add("doctor", "mira qué falta en esta máquina y cómo arreglarlo")
+    doctor.add_argument("--json", action="store_true")
     _data_commands(add)
     _model_commands(add)
     return parser
