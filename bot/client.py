@@ -55,7 +55,7 @@ class CommandTree(app_commands.CommandTree["Afina"]):
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         if interaction.type is discord.InteractionType.autocomplete:
             return True
-        return self.client.first_time(interaction.id)
+        return await self.client.admit(interaction)
 
     async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
         if interaction.type is discord.InteractionType.autocomplete:
@@ -86,6 +86,7 @@ class Afina(commands.Bot):
         )
         self.services = services
         self.online = asyncio.Event()  # READY seen once and every cog loaded
+        self.homes: dict[int, int] = {}  # person → server whose workshop is in their direct messages
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,6 +143,22 @@ class Afina(commands.Bot):
         if len(self._seen) > REMEMBERED_EVENTS:
             self._seen.popitem(last=False)
         return True
+
+    async def admit(self, interaction: discord.Interaction[Any]) -> bool:
+        """False for an interaction that was delivered before. In direct messages, find out which server is meant."""
+        if not self.first_time(interaction.id):
+            return False
+        person = interaction.user.id
+        if interaction.guild_id is None and person not in self.homes:
+            home = await self.services.store.get_state(f"home:{person}")
+            if home:
+                self.homes[person] = int(home)
+        return True
+
+    async def make_home(self, person: int, guild_id: int) -> None:
+        """From now on this person's direct messages belong to that server."""
+        self.homes[person] = guild_id
+        await self.services.store.set_state(f"home:{person}", str(guild_id))
 
     def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
         if event_name == "message" and not self.first_time(args[0].id):

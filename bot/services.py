@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class CourseSource(Protocol):
     """The course is indexed after the bot is ready; whoever needs it waits here."""
 
+    def start(self) -> None: ...
+
     async def course(self) -> Course: ...
 
     async def reload(self) -> Course:

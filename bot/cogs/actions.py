@@ -33,10 +33,20 @@ def services_of(interaction: discord.Interaction) -> Services:
 
 
 def owner_of(interaction: discord.Interaction) -> Owner:
-    """Who asks, in which server. Raises BadInput in direct messages: nothing crosses servers."""
-    if interaction.guild_id is None:
+    """Who asks, in which server.
+
+    In direct messages it is the server for which these messages are the person's workshop; BadInput where there is
+    none, because nothing crosses servers.
+    """
+    guild_id = interaction.guild_id or interaction.client.homes.get(interaction.user.id)  # type: ignore[attr-defined]
+    if guild_id is None:
         raise BadInput("Esto solo funciona dentro de un servidor.", hint="Escríbelo en un canal del servidor.")
-    return Owner(guild_id=interaction.guild_id, user_id=interaction.user.id)
+    return Owner(guild_id=guild_id, user_id=interaction.user.id)
+
+
+async def admit(interaction: discord.Interaction) -> bool:
+    """Whether to handle this interaction: not when it was delivered before. Afterwards `owner_of` can be asked."""
+    return bool(await interaction.client.admit(interaction))  # type: ignore[attr-defined]
 
 
 def is_owner(interaction: discord.Interaction, owner: Owner) -> bool:
@@ -80,16 +90,28 @@ class Action(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:non
         return cls(match["id"])
 
     async def callback(self, interaction: discord.Interaction) -> Any:
-        if not interaction.client.first_time(interaction.id):  # type: ignore[attr-defined]
-            return
         try:
-            await self.run(interaction)
+            if await admit(interaction):
+                await self.run(interaction)
         except Exception as error:  # the boundary: everything becomes a reply
             await answer_error(interaction, error)
 
     async def run(self, interaction: discord.Interaction) -> None:
         """Do it. Acknowledge first (defer); raise AfinaErrors for what the person should read."""
         raise NotImplementedError
+
+
+class Elsewhere(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:"):
+    """A button that another cog answers: `Elsewhere("afina:chat:open:ID", label="Charlar")`.
+
+    discord.py accepts it because the template matches the beginning, and never dispatches to it because that would
+    need the template to match the whole id; so only the cog that registered the verb hears of the click.
+    """
+
+    def __init__(
+        self, custom_id: str, *, label: str, style: discord.ButtonStyle = discord.ButtonStyle.secondary
+    ) -> None:
+        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id))
 
 
 class Form(discord.ui.Modal):
@@ -99,7 +121,7 @@ class Form(discord.ui.Modal):
         super().__init__(title=title[:45], timeout=15 * 60, custom_id=custom_id or discord.utils.MISSING)
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        return bool(interaction.client.first_time(interaction.id))  # type: ignore[attr-defined]
+        return await admit(interaction)
 
     async def on_error(  # type: ignore[override]  # discord.py's own Modal narrows it so
         self, interaction: discord.Interaction, error: Exception, /

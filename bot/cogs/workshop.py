@@ -8,6 +8,7 @@ those are closed it says so; a private thing is never posted in public.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -33,7 +34,7 @@ WELCOME_DM = (
 
 async def workshop_for(services: Services, interaction: discord.Interaction[Any]) -> Workshop:
     """Where private things of the person behind `interaction` go. Raises NotAllowed when there is no such place."""
-    if interaction.guild_id is None and isinstance(interaction.channel, discord.DMChannel):
+    if isinstance(interaction.channel, discord.DMChannel):
         return interaction.channel
     owner = owner_of(interaction)
     async with interaction.client.lock("workshop", owner):
@@ -57,7 +58,10 @@ async def _open(client: discord.Client, channel_id: int) -> Workshop | None:
 
 
 async def _make(services: Services, interaction: discord.Interaction[Any], owner: Owner) -> Workshop:
-    place = await _make_thread(interaction) or await _make_dm(interaction)
+    place: Workshop | None = await _make_thread(interaction)
+    if place is None:
+        place = await _make_dm(interaction)
+        await interaction.client.make_home(owner.user_id, owner.guild_id)  # type: ignore[attr-defined]
     await services.store.set_workshop(owner, place.id)
     return place
 
@@ -93,3 +97,31 @@ async def _make_dm(interaction: discord.Interaction[Any]) -> discord.DMChannel:
             hint="Permite mensajes directos de este servidor, o pide que me dejen crear hilos privados en este canal.",
         ) from error
     return dm
+
+
+async def acknowledge(services: Services, interaction: discord.Interaction[Any]) -> None:
+    """Say «thinking…» within Discord's 3 s: openly inside the person's own workshop, else for their eyes only."""
+    inside = interaction.guild_id is None or await services.store.workshop(owner_of(interaction)) == (
+        interaction.channel_id
+    )
+    await interaction.response.defer(ephemeral=not inside, thinking=True)
+
+
+async def deliver(
+    services: Services,
+    interaction: discord.Interaction[Any],
+    view: discord.ui.LayoutView,
+    *,
+    files: Sequence[discord.File] = (),
+    note: str = "Te lo he dejado en tu taller: {place}",
+) -> discord.Message:
+    """Post a private card in the workshop, after `acknowledge`; asked elsewhere, answer with the way there.
+
+    `note`: that answer; `{place}` becomes a link to the card.
+    """
+    place = await workshop_for(services, interaction)
+    if place.id == interaction.channel_id:
+        return await interaction.followup.send(view=view, files=list(files), wait=True)
+    message = await place.send(view=view, files=list(files))
+    await interaction.edit_original_response(content=note.format(place=message.jump_url))
+    return message

@@ -1,0 +1,111 @@
+"""What an evaluation says, readable on a phone: the verdict in words, a narrow table, examples side by side.
+
+Rule of this file: evaluation → text; no Discord objects. Numbers that were not measured are «—», never 0. The verdict
+is the worker's (`Evaluation.verdict`); this file only words it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bot.render.numbers import loss, number, percent, plain
+from jobs.contract import Comparison, Evaluation, Interval, Score, Verdict
+
+HEADLINES = {
+    Verdict.BETTER: "Mejora clara",
+    Verdict.NO_DIFFERENCE: "Sin diferencia clara",
+    Verdict.WORSE: "Ha empeorado: mejor no lo uses",
+    Verdict.NOT_MEASURED: "No hay bastantes ejemplos para saberlo",
+}
+MISSING = "—"
+
+# Label of a row and how to read its value; the first ones matter most. Phones show about 34 characters a line.
+_ROWS: tuple[tuple[str, Callable[[Score], str | None]], ...] = (
+    ("acierto", lambda score: _share(score.accuracy)),
+    ("F1 (macro)", lambda score: None if score.macro_f1 is None else percent(score.macro_f1)),
+    ("idénticas", lambda score: None if score.accuracy else _share(score.exact_match)),
+    ("chrF", lambda score: None if score.chrf is None else number(score.chrf.value, 1)),
+    ("BLEU", lambda score: None if score.bleu is None else number(score.bleu, 1)),
+    ("ROUGE-L", lambda score: None if score.rouge_l is None else number(score.rouge_l, 2)),
+    ("pérdida", lambda score: None if score.loss is None else loss(score.loss)),
+    ("tokens/pet.", lambda score: None if score.prompt_tokens is None else number(score.prompt_tokens)),
+)
+
+
+def headline(evaluation: Evaluation) -> str:
+    return HEADLINES[evaluation.verdict]
+
+
+def table(evaluation: Evaluation) -> str:
+    """Base, base with examples in the prompt, tuned: a code block of at most 34 characters a line."""
+    columns: list[tuple[str, Score]] = [("base", evaluation.base)]
+    if evaluation.few_shot is not None:
+        columns.append((f"con {evaluation.few_shot_examples} ej.", evaluation.few_shot))
+    columns.append(("el tuyo", evaluation.tuned))
+    lines = [["", *(title for title, _ in columns)]]
+    for label, read in _ROWS:
+        cells = [read(score) for _, score in columns]
+        if any(cell is not None for cell in cells):
+            lines.append([label, *(cell or MISSING for cell in cells)])
+    return f"```\n{_align(lines)}\n```"
+
+
+def details(evaluation: Evaluation) -> str:
+    """What the table leaves out: on how many rows, how sure, what guessing would give."""
+    parts = [f"Medido en {number(evaluation.examples)} ejemplos que no ha visto al entrenar."]
+    interval = evaluation.tuned.accuracy or evaluation.tuned.exact_match
+    if interval is not None:
+        parts.append(f"Su acierto real está entre {_range(interval)} (intervalo del 95{chr(0x202F)}%).")
+    elif evaluation.tuned.chrf is not None:
+        chrf = evaluation.tuned.chrf
+        parts.append(f"Su chrF real está entre {number(chrf.low, 1)} y {number(chrf.high, 1)} (intervalo del 95 %).")
+    if evaluation.majority is not None:
+        parts.append(f"Responder siempre la etiqueta más común acertaría el {percent(evaluation.majority)}.")
+    return " ".join(parts)
+
+
+def samples(evaluation: Evaluation, *, mistakes_first: bool = False, limit: int = 5, width: int = 220) -> list[str]:
+    """Examples as blocks of text: question, what was expected, and the answers of each."""
+    chosen = list(evaluation.samples)
+    if mistakes_first:
+        chosen.sort(key=lambda sample: is_right(sample.tuned, sample.expected))
+    return [_sample(sample, width) for sample in chosen[:limit]]
+
+
+def mistakes(evaluation: Evaluation) -> Sequence[Comparison]:
+    """The shown examples where the tuned answer is not the expected one, letter case and spaces aside."""
+    return [sample for sample in evaluation.samples if not is_right(sample.tuned, sample.expected)]
+
+
+def is_right(answer: str, expected: str) -> bool:
+    return " ".join(answer.split()).casefold() == " ".join(expected.split()).casefold()
+
+
+def _sample(sample: Comparison, width: int) -> str:
+    mark = "✓" if is_right(sample.tuned, sample.expected) else "✗"
+    lines = [f"**{plain(sample.prompt, width)}**", f"Se esperaba: {plain(sample.expected, width) or MISSING}"]
+    lines.append(f"{mark} El tuyo: {plain(sample.tuned, width) or MISSING}")
+    lines.append(f"-# base: {plain(sample.base, width) or MISSING}")
+    if sample.few_shot is not None:
+        lines.append(f"-# base con ejemplos: {plain(sample.few_shot, width) or MISSING}")
+    return "\n".join(lines)
+
+
+def _share(interval: Interval | None) -> str | None:
+    return None if interval is None else percent(interval.value)
+
+
+def _range(interval: Interval) -> str:
+    return f"{number(interval.low * 100)} y {percent(interval.high)}"
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    """First column left, the others right, two spaces apart."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
