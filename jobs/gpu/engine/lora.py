@@ -1,0 +1,136 @@
+"""Many adapters over one model in one batch: row i of the batch goes through adapter i.
+
+Rule of this file: the transformers model stays as it is; a forward hook on each linear layer adds
+`x A[i]^T B[i]^T` with two batched products over all the rows, whatever adapter each row has and whatever its rank
+(lower ranks are padded with zeros, the base is all zeros). There is no loop over adapters. The stacks hold one place
+per row of the batch, so that joining costs one copy of one adapter and a step costs no gathering at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from jobs.gpu.engine.adapters import Adapter
+
+
+def linear_sites(model: nn.Module) -> dict[str, nn.Module]:
+    """The linear layers that an adapter may change, by dotted name; the output head is not among them."""
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if module is not head and isinstance(module, nn.Linear) and name
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Which rows of the stacks the forward pass in progress uses."""
+
+    start: int
+    stop: int
+    rank: int  # highest among those rows
+    only: Adapter | None  # set when all the rows share one adapter
+
+
+class LoraRows:
+    """The stacked weights of the adapters in the batch, and the hooks that apply them."""
+
+    def __init__(self, model: nn.Module, sites: Mapping[str, nn.Module]) -> None:
+        parameter = next(model.parameters())
+        self._device = parameter.device
+        self._dtype = model.dtype
+        self._sites = sites
+        self._rows: list[Adapter | None] = []  # what place i holds; None: zeros
+        self._rank = 0  # places have room for this rank
+        self._stacks: dict[str, tuple[Tensor, Tensor]] = {}  # site -> (A [rows, in, rank], B [rows, rank, out])
+        self._span: _Span | None = None
+        self._handles = [
+            module.register_forward_hook(self._hook(name), always_call=False) for name, module in sites.items()
+        ]
+
+    def close(self) -> None:
+        """Take the hooks away and forget the stacks."""
+        for handle in self._handles:
+            handle.remove()
+        self._stacks.clear()
+        self._rows.clear()
+
+    def place(self, row: int, adapter: Adapter | None) -> None:
+        """Let `row` of the batch go through `adapter` (None: the base alone)."""
+        if row < len(self._rows) and self._rows[row] is adapter:
+            return
+        self._make_room(row, adapter)
+        for site, (a, b) in self._stacks.items():
+            pair = adapter.weights.get(site) if adapter else None
+            if pair is None:
+                b[row].zero_()
+                continue
+            rank = pair[0].shape[0]
+            a[row, :, :rank] = pair[0].T
+            b[row, :rank] = pair[1].T
+            b[row, rank:].zero_()
+        self._rows[row] = adapter
+
+    def move(self, source: int, target: int) -> None:
+        """Row `source` of the batch takes the place of row `target`."""
+        self.place(target, self._rows[source])
+
+    @contextmanager
+    def rows(self, start: int, stop: int) -> Iterator[None]:
+        """Apply the adapters of these rows to the forward passes inside; row 0 of the pass is row `start`."""
+        held = self._rows[start:stop]
+        rank = max((adapter.rank for adapter in held if adapter), default=0)
+        only = held[0] if held and all(adapter is held[0] for adapter in held) else None
+        self._span = _Span(start, stop, rank, only) if rank else None
+        try:
+            yield
+        finally:
+            self._span = None
+
+    def _make_room(self, row: int, adapter: Adapter | None) -> None:
+        """Grow the stacks, doubling, so that a place for `row` and this adapter's rank and sites exists."""
+        rows, rank = len(self._rows), self._rank
+        while rows <= row:
+            rows = max(1, 2 * rows)
+        while adapter and rank < adapter.rank:
+            rank = max(8, 2 * rank)
+        new_sites = [site for site in adapter.weights if site not in self._stacks] if adapter else []
+        if (rows, rank) != (len(self._rows), self._rank):
+            self._stacks = {site: self._grown(site, rows, rank) for site in self._stacks}
+        for site in new_sites:
+            self._stacks[site] = self._grown(site, rows, rank)
+        self._rows += [None] * (rows - len(self._rows))
+        self._rank = rank
+
+    def _grown(self, site: str, rows: int, rank: int) -> tuple[Tensor, Tensor]:
+        layer = self._sites[site]
+        a = torch.zeros(rows, layer.in_features, rank, dtype=self._dtype, device=self._device)
+        b = torch.zeros(rows, rank, layer.out_features, dtype=self._dtype, device=self._device)
+        if site in self._stacks:
+            old_a, old_b = self._stacks[site]
+            a[: old_a.shape[0], :, : old_a.shape[2]] = old_a
+            b[: old_b.shape[0], : old_b.shape[1]] = old_b
+        return a, b
+
+    def _hook(self, site: str):  # noqa: ANN202
+        def apply(_module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> Tensor | None:
+            span = self._span
+            if span is None:
+                return None
+            if span.only is not None:
+                pair = span.only.weights.get(site)
+                return None if pair is None else output + (inputs[0] @ pair[0].T) @ pair[1].T
+            stack = self._stacks.get(site)
+            if stack is None:
+                return None
+            a = stack[0][span.start : span.stop, :, : span.rank]
+            b = stack[1][span.start : span.stop, : span.rank]
+            return torch.baddbmm(output, torch.bmm(inputs[0], a), b)
+
+        return apply

@@ -1,0 +1,146 @@
+"""The engine as a process: flags, model files, socket, ready file.
+
+Rule of this file: it is the composition root of `python -m jobs.gpu serve`. The ready file appears once requests are
+answered and goes when the process ends; whoever started it reads the address there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from jobs.gpu.engine.engine import Engine, Options
+from jobs.gpu.engine.server import Embed, application
+
+log = logging.getLogger(__name__)
+
+GRACE = 5  # seconds that running answers get when the process is asked to end
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The engine's flags."""
+    sizes = Options()
+    parser.add_argument("--data", type=Path, required=True, help="carpeta de datos")
+    parser.add_argument("--artifacts", default=None, help="raíz de los adaptadores; por defecto, la carpeta de datos")
+    parser.add_argument("--base", required=True, help="modelo base que se carga al empezar")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: uno libre")
+    parser.add_argument("--ready-file", type=Path, default=None, help="se escribe cuando el motor responde")
+    parser.add_argument("--api-key-env", default=None, help="variable de entorno que guarda la clave que se exige")
+    parser.add_argument("--max-loras", type=int, default=sizes.max_loras, help="adaptadores en memoria")
+    parser.add_argument("--max-lora-rank", type=int, default=sizes.max_lora_rank)
+    parser.add_argument("--max-bases", type=int, default=sizes.max_bases, help="modelos base en memoria a la vez")
+    parser.add_argument("--max-rows", type=int, default=sizes.max_rows, help="respuestas que avanzan juntas")
+    parser.add_argument("--max-model-len", type=int, default=None, help="tokens de pregunta y respuesta")
+    parser.add_argument("--max-waiting", type=int, default=sizes.max_waiting, help="peticiones que pueden esperar")
+    parser.add_argument("--threads", type=int, default=None, help="hilos de torch")
+    parser.add_argument("--four-bit", action="store_true", help="carga las bases en 4 bits")
+    parser.add_argument("--embedding-model", type=Path, default=None, help="carpeta de un modelo de embeddings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        jobs.errors.BaseNotAvailable: there is no such base to start with.
+    """
+    asyncio.run(_serve(args))
+    return 0
+
+
+async def _serve(args: argparse.Namespace) -> None:
+    options = {name: getattr(args, name, None) for name in Options.__slots__}
+    engine = make_engine(
+        data=Path(args.data),
+        artifacts=getattr(args, "artifacts", None),
+        base=args.base,
+        four_bit=getattr(args, "four_bit", False),
+        options=Options(**{name: value for name, value in options.items() if value is not None}),
+    )
+    key_variable = getattr(args, "api_key_env", None)
+    embedding = getattr(args, "embedding_model", None)
+    app = application(
+        engine,
+        key=os.environ.get(key_variable) if key_variable else None,
+        embed=await asyncio.to_thread(_embedder, embedding) if embedding else None,
+    )
+    listening = _listen(args.host, args.port)
+    await engine.start()
+    config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=GRACE)
+    host, port = listening.getsockname()[:2]
+    ready_file = getattr(args, "ready_file", None)
+    try:
+        if ready_file:
+            _announce(Path(ready_file), f"http://{host}:{port}")
+        log.info("the engine serves %s on %s:%s", args.base, host, port)
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        if ready_file:
+            Path(ready_file).unlink(missing_ok=True)
+        engine.close()
+
+
+def make_engine(*, data: Path, artifacts: str | None, base: str, four_bit: bool = False, options: Options) -> Engine:
+    """An engine over the bases of a data folder. Adapters may lie in `data` or in a local `artifacts` root."""
+    from jobs.gpu.models import load_base
+
+    roots = [data / "adapters"]
+    if artifacts and "://" not in artifacts:
+        roots.append(Path(artifacts) / "adapters")
+    elif artifacts:
+        roots.append(data)  # where remote ones are fetched to
+
+    return Engine(
+        default_base=base,
+        load=lambda base_id: load_base(base_id, data=data, four_bit=four_bit),
+        known_bases=lambda: _bases_in(data / "bases"),
+        roots=roots,
+        options=options,
+    )
+
+
+def _bases_in(folder: Path) -> list[str]:
+    return [path.parent.name.replace("--", "/") for path in folder.glob("*/config.json")]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(1024)  # who connects while the model loads, waits
+    return listening
+
+
+def _announce(path: Path, url: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}), "utf-8")
+    draft.replace(path)
+
+
+def _embedder(folder: Path) -> Embed:
+    """Mean-pooled, normalised vectors of a local encoder: texts -> lists of floats of its hidden size."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False).eval()
+
+    @torch.inference_mode()
+    def embed(texts: list[str]) -> list[list[float]]:
+        rows = tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+        hidden = model(**rows).last_hidden_state
+        mask = rows["attention_mask"].unsqueeze(-1)
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return torch.nn.functional.normalize(mean, dim=-1).tolist()
+
+    return embed
