@@ -1,0 +1,53 @@
+"""Train and validation: a split by group, so that twins never stand on both sides.
+
+Rule of this file: deterministic in the examples and the seed, and in nothing else. Examples with the same input (the
+system message apart) or the same text form a group; groups go whole to one side.
+"""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+
+from jobs.dataset.example import Example, Kind
+
+
+def split_examples(examples: Sequence[Example], *, fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(train, validation), each in the order of the file.
+
+    Args:
+        fraction: share of examples for validation, 0..1. At least one example stays on each side where there are two
+            groups; with `fraction` 0 or a single group validation is empty.
+    """
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        groups[group_key(example)].append(index)
+    wanted = round(fraction * len(examples))
+    if fraction > 0:
+        wanted = max(1, wanted)
+    keys = list(groups)
+    random.Random(seed).shuffle(keys)
+    chosen: set[int] = set()
+    for key in keys[:-1]:  # the last group always trains
+        if len(chosen) >= wanted:
+            break
+        if len(chosen) + len(groups[key]) <= wanted or not chosen:
+            chosen.update(groups[key])
+    train = [example for index, example in enumerate(examples) if index not in chosen]
+    return train, [examples[index] for index in sorted(chosen)]
+
+
+def group_key(example: Example) -> str:
+    """The same for examples that would give each other away."""
+    if example.kind is Kind.TEXT:
+        return normalised(example.text)
+    spoken = [message for message in example.prompt if message.role != "system"]
+    return "\x1f".join(f"{message.role}:{normalised(message.content)}" for message in spoken)
+
+
+def normalised(text: str) -> str:
+    """Without case, accents, punctuation and repeated blanks."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())
