@@ -21,8 +21,9 @@ from jobs.contract import JobState, Phase, Recipe, TrainRequest
 
 # Who is next: everybody's first job comes before anybody's second, the older one first. Jobs that a worker has count.
 _TURNS = (
-    "SELECT id, rowid AS number, row_number() OVER (PARTITION BY guild_id, user_id ORDER BY state = 'queued', created_at, rowid) AS turn,"
-    " created_at, state FROM jobs WHERE state IN ('queued', 'dispatched', 'running')"
+    "SELECT id, rowid AS number, created_at, state, row_number() OVER"
+    " (PARTITION BY guild_id, user_id ORDER BY state = 'queued', created_at, rowid) AS turn"
+    " FROM jobs WHERE state IN ('queued', 'dispatched', 'running')"
 )
 
 
