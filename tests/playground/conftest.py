@@ -1,0 +1,80 @@
+"""A playground, and a real discord.py client that talks to it.
+
+The bots here are small, one for each thing that is tested; the client is unmodified and only its two addresses are set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import discord
+import pytest
+import yarl
+from discord.gateway import DiscordWebSocket
+
+from playground import Limits, Playground
+
+
+class Bot(discord.Client):
+    """A client with a command tree; *setup* adds commands and views before the sync."""
+
+    def __init__(self, setup: Callable[[Bot], Any] | None = None, *, content: bool = True, members: bool = False):
+        intents = discord.Intents.default()
+        intents.message_content = content
+        intents.members = members
+        super().__init__(intents=intents, guild_ready_timeout=0.1, allowed_mentions=discord.AllowedMentions.none())
+        self.tree = discord.app_commands.CommandTree(self)
+        self._setup = setup
+        self.errors: list[BaseException] = []
+        self.tree.error(self._note)
+
+    async def _note(self, interaction: discord.Interaction, error: BaseException) -> None:
+        self.errors.append(getattr(error, "original", error))
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Without the 5 s that the default waits before a second IDENTIFY."""
+
+    async def setup_hook(self) -> None:
+        if self._setup:
+            result = self._setup(self)
+            if asyncio.iscoroutine(result):
+                await result
+        await self.tree.sync()
+
+
+@asynccontextmanager
+async def running(place: Playground, bot: Bot) -> AsyncIterator[Bot]:
+    """Run *bot* against *place* until the block ends."""
+    discord.http.Route.BASE = place.api_url
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(place.gateway_url)
+    task = asyncio.create_task(bot.start(place.token))
+    try:
+        while not bot.is_ready():
+            if task.done():
+                task.result()
+            await asyncio.sleep(0.01)
+        yield bot
+    finally:
+        await bot.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def discord_addresses() -> Any:
+    """discord.py keeps its addresses in class attributes: put them back after each test."""
+    before = discord.http.Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    yield
+    discord.http.Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Playground]:
+    """A playground with one server; no request may fall outside the contract."""
+    async with Playground(limits=Limits(enabled=False), acknowledge_within=10) as playground:
+        playground.guild("Comunidad", channels=("general", "modelos"), forums=("ayuda",))
+        yield playground
+        assert playground.unhandled == []
