@@ -38,6 +38,7 @@ class Dataset:
     examples: int
     usable: int
     report: dict[str, Any]  # the whole Report, as JSON
+    validation_id: str | None = None  # another dataset of the owner's: rows kept apart to measure with
     consent_at: float | None  # when the person attested their right to use it
     created_at: float  # Unix seconds
 

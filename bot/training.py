@@ -203,6 +203,7 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     if draft.state == "discarded":
         raise WrongState("Esa propuesta está descartada.", hint="Empieza otra con /afinar.")
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
+    validation_path = await _validation_path(services, dataset)
     await _save(services, draft.model_copy(update={"state": "confirming"}))
     job = await services.store.submit_job(
         owner=draft.owner,
@@ -210,6 +211,7 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
         dataset=dataset,
         base_id=draft.base_id,
         recipe=draft.recipe,
+        validation_path=validation_path,
         parent_adapter=draft.parent_adapter,
         channel_id=channel_id,
         limit=services.settings.max_queued_jobs,
@@ -409,6 +411,16 @@ async def _usable_dataset(services: Services, dataset_id: str, owner: Owner) -> 
             "Con estos datos todavía no se puede entrenar.", hint="Repáralos primero: el informe dice qué falla."
         )
     return dataset
+
+
+async def _validation_path(services: Services, dataset: Dataset) -> str | None:
+    """Where the rows lie that its owner keeps apart to measure with; None: the worker splits some off."""
+    if dataset.validation_id is None:
+        return None
+    try:
+        return (await services.store.dataset(dataset.validation_id, dataset.owner)).path
+    except NotFound:
+        return None
 
 
 async def _already_submitted(services: Services, draft: Draft) -> Job | None:

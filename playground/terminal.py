@@ -1,7 +1,7 @@
 """The demo as a conversation in the terminal, and the transcript that is written down beside it.
 
-Rule of this file: what to show is told to it in Discord's own terms (who said what, which pictures came along); it knows
-nothing of the playground. Text is printed as it is, never read as markup.
+Rule of this file: what to show is told to it in Discord's own terms (who said what, which pictures came along); it
+knows nothing of the playground. Text is printed as it is, never read as markup.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ CREATE TABLE datasets (
     examples INTEGER NOT NULL,
     usable INTEGER NOT NULL,
     report TEXT NOT NULL,
+    validation_id TEXT,
     consent_at REAL,
     created_at REAL NOT NULL,
     UNIQUE (guild_id, user_id, name, version)

@@ -28,8 +28,8 @@ class DatasetRows(Database):
             )
             await tx.execute(
                 "INSERT INTO datasets (id, guild_id, user_id, name, version, parent_id, path, sha256, bytes, format,"
-                " verdict, examples, usable, report, consent_at, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " verdict, examples, usable, report, validation_id, consent_at, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     dataset.id,
                     owner.guild_id,
@@ -45,6 +45,7 @@ class DatasetRows(Database):
                     dataset.examples,
                     dataset.usable,
                     to_json(dataset.report),
+                    dataset.validation_id,
                     dataset.consent_at,
                     dataset.created_at,
                 ),
@@ -109,6 +110,7 @@ def _dataset(row: sqlite3.Row | None) -> Dataset:
         examples=row["examples"],
         usable=row["usable"],
         report=json.loads(row["report"]),
+        validation_id=row["validation_id"],
         consent_at=row["consent_at"],
         created_at=row["created_at"],
     )
