@@ -116,10 +116,13 @@ class EventWriter:
         level: Literal["info", "warn", "error"] = "info",
         **data: Any,
     ) -> Event:
-        """Write one event down for good, then send it. `data` as the contract says for its type.
+        """Write one event down for good, then send it. `data` as the contract says for its type; the message of a
+        failure is put there too.
 
         Raises OSError when the disk is full; then nothing was written.
         """
+        if type == EventType.FAILED:
+            data["message"] = message
         with self._writing:
             event = Event(
                 job_id=self._job_id,

@@ -1,0 +1,26 @@
+"""Entry point of a real worker process for tests: `python -m tests.jobs.worker_process DATA REDIS_URL [--burst]`."""
+
+import logging
+import sys
+
+import tests.jobs.fake  # noqa: F401 - as the real worker imports torch before it forks
+from jobs.contract import WorkerInfo
+from jobs.worker import run_worker
+from tests.jobs.fake import FUNCTION
+
+
+def main() -> int:
+    data, redis_url = sys.argv[1:3]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s %(message)s")
+    info = WorkerInfo(name="prueba", hostname="aqui", device="cpu", device_name="CPU", memory_bytes=2**33)
+    return run_worker(
+        redis_url,
+        info=info,
+        environment={"AFINA_WORK_DATA": data, "AFINA_WORK_ARTIFACTS": data, "AFINA_WORK_REDIS": redis_url},
+        burst="--burst" in sys.argv,
+        functions=[FUNCTION],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
