@@ -1,0 +1,153 @@
+"""`python -m jobs.gpu worker | serve | mini | train`: the processes of the GPU side.
+
+Rule of this file: it parses arguments, imports torch and TRL once (so that forked jobs start warm, with a device that
+nobody has touched) and hands over. It knows nothing of what a job or an engine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+# Before any hub library is imported: workers and engines are offline, and looking for a GPU must not initialise it.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    os.environ.update({name: os.environ.get(name, value) for name, value in OFFLINE.items()})
+    args = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return int(args.command(args))
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m jobs.gpu", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True)
+
+    worker = commands.add_parser("worker", help="take jobs from the queue")
+    worker.add_argument("--data", type=Path, required=True)
+    worker.add_argument("--artifacts", required=True, help="folder or URL of datasets and adapters")
+    worker.add_argument("--redis", required=True)
+    worker.add_argument("--name", default=None)
+    worker.add_argument("--labels", default="", help="comma-separated")
+    worker.add_argument("--burst", action="store_true", help="end when the queue is empty")
+    worker.set_defaults(command=run_worker)
+
+    serve = commands.add_parser("serve", help="serve a base and its adapters (OpenAI protocol)")
+    serve.add_argument("--data", type=Path, required=True)
+    serve.add_argument("--artifacts", required=True)
+    serve.add_argument("--base", required=True)
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=0)
+    serve.add_argument("--ready-file", type=Path, default=None)
+    serve.add_argument("--max-loras", type=int, default=32)
+    serve.add_argument("--max-lora-rank", type=int, default=64)
+    serve.set_defaults(command=run_engine)
+
+    mini = commands.add_parser("mini", help="make afina-mini available, or train it again")
+    mini.add_argument("--out", type=Path, required=True, help="data folder; with --rebuild the folder to fill")
+    mini.add_argument("--rebuild", action="store_true")
+    mini.set_defaults(command=run_mini)
+
+    train = commands.add_parser("train", help="one job without a queue")
+    train.add_argument("--request", type=Path, required=True, help="JSON file with a TrainRequest")
+    train.add_argument("--data", type=Path, required=True)
+    train.add_argument("--artifacts", required=True)
+    train.set_defaults(command=run_train)
+    return top
+
+
+def run_worker(args: argparse.Namespace) -> int:
+    import torch
+
+    import jobs.gpu.train  # noqa: F401 - so that forked jobs have it
+    from jobs.worker import run_worker as work
+
+    assert not torch.cuda.is_initialized(), "a forked job could not use the GPU"
+    environment = {
+        "AFINA_WORK_DATA": str(args.data),
+        "AFINA_WORK_ARTIFACTS": args.artifacts,
+        "AFINA_WORK_REDIS": args.redis,
+    }
+    return work(args.redis, info=describe(args.name, args.labels), environment=environment, burst=args.burst)
+
+
+def describe(name: str | None, labels: str):  # noqa: ANN201 - WorkerInfo, imported late
+    """What this machine offers, found without initialising a GPU."""
+    from jobs.contract import WorkerInfo
+    from jobs.gpu.device import describe_device
+
+    host = socket.gethostname()
+    return WorkerInfo(
+        name=name or f"{host}-{os.getpid()}",
+        hostname=host,
+        labels=tuple(label.strip() for label in labels.split(",") if label.strip()),
+        **describe_device(),
+    )
+
+
+def run_engine(args: argparse.Namespace) -> int:
+    from jobs.gpu.engine import serve
+
+    return int(serve(args) or 0)
+
+
+def run_mini(args: argparse.Namespace) -> int:
+    from jobs.gpu import mini
+
+    def show(share: float, what: str) -> None:
+        print(f"\r{100 * share:5.1f} % {what}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
+
+    if args.rebuild:
+        mini.build(args.out, on_progress=show)
+        print(args.out)
+    else:
+        print(mini.ensure_mini(args.out, on_progress=show))
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Print each event as a JSON line; 0 when an adapter was published, 1 otherwise."""
+    from jobs.artifacts import Artifacts
+    from jobs.attempt import Control, EventWriter, attempt_folder
+    from jobs.contract import TrainRequest
+    from jobs.errors import AfinaError
+    from jobs.gpu.train import attempt
+
+    request = TrainRequest.model_validate(json.loads(args.request.read_text(encoding="utf-8")))
+    work = attempt_folder(args.data, request.job_id, request.attempt)
+    with EventWriter(work, None, request.job_id, request.attempt) as events:
+
+        def emit(*given: object, **data: object) -> object:
+            event = events.emit(*given, **data)  # type: ignore[arg-type]
+            print(event.model_dump_json(), flush=True)
+            return event
+
+        try:
+            attempt(
+                request,
+                data=args.data,
+                artifacts=Artifacts(args.artifacts),
+                work=work,
+                emit=emit,
+                control=Control(None, request.job_id, request.attempt),
+            )
+        except AfinaError:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,197 @@
+"""One attempt at one job: data → base → LoRA → TRL → evaluation → publication. Read it from top to bottom.
+
+Rule of this file: the order of things and nothing else; each step lives in the module that it is imported from.
+`train` raises, `attempt` also tells (the last event), and `run` is what RQ calls in a forked child.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import PeftModel
+
+from jobs.attempt import Control, EventWriter, attempt_folder
+from jobs.catalog import load_catalog
+from jobs.contract import EventType, Method, Phase, TrainRequest, TrainResult
+from jobs.dataset import read_examples, split_examples
+from jobs.dataset.example import Example
+from jobs.errors import AfinaError, NothingToLearn, Stopped
+from jobs.gpu import checkpoints, models, publish
+from jobs.gpu.chat import ChatEncoder
+from jobs.gpu.data import Prepared, prepare
+from jobs.gpu.evaluate import evaluate
+from jobs.gpu.fitting import Fitting
+from jobs.gpu.lora import continued_adapter, new_adapter
+from jobs.gpu.progress import Control as AnyControl
+from jobs.gpu.progress import Emit, Progress
+from jobs.recipe import check_recipe
+
+logger = logging.getLogger(__name__)
+
+# What a worker hands to the jobs that it forks.
+DATA, ARTIFACTS, REDIS = "AFINA_WORK_DATA", "AFINA_WORK_ARTIFACTS", "AFINA_WORK_REDIS"
+
+
+class Published(Protocol):
+    """What the artifact store says about a published adapter."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Artifacts(Protocol):
+    """The part of `jobs.artifacts.Artifacts` that a job needs."""
+
+    def local(self, path: str) -> Path: ...
+    def adapter(self, name: str) -> Path: ...
+    def publish_adapter(self, name: str, folder: Path) -> Published: ...
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """The RQ job. Returns the TrainResult as JSON; raises an AfinaError after its event was written."""
+    from jobs.artifacts import Artifacts as Store
+
+    asked = TrainRequest.model_validate(request)
+    data = Path(os.environ[DATA])
+    redis_url = os.environ.get(REDIS)
+    work = attempt_folder(data, asked.job_id, asked.attempt)
+    with EventWriter(work, redis_url, asked.job_id, asked.attempt) as events:
+        control = Control(redis_url, asked.job_id, asked.attempt)
+        store = Store(os.environ[ARTIFACTS])
+        result = attempt(asked, data=data, artifacts=store, work=work, emit=events.emit, control=control)
+    return result.model_dump(mode="json")
+
+
+def attempt(
+    request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path, emit: Emit, control: AnyControl
+) -> TrainResult:
+    """`train`, and the last word of the attempt as an event: RESULT, STOPPED or FAILED."""
+    progress = Progress(emit, control)
+    try:
+        result = train(request, data=data, artifacts=artifacts, work=work, progress=progress)
+    except Stopped as stopped:
+        emit(EventType.STOPPED, stopped.message, kind=stopped.code, step=progress.step)
+        raise
+    except AfinaError as error:
+        emit(EventType.FAILED, error.message, "error", **error.to_dict())
+        raise
+    except Exception as error:  # a bug; people get a sentence, the log gets the traceback
+        logger.exception("job %s failed", request.rq_id)
+        told = AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
+        emit(EventType.FAILED, told.message, "error", **told.to_dict())
+        raise told from error
+    emit(EventType.RESULT, "El modelo está listo.", **result.model_dump(mode="json"))
+    return result
+
+
+def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path, progress: Progress) -> TrainResult:
+    """Train, evaluate and publish one adapter. Raises AfinaErrors; work folder: checkpoints and the adapter's draft."""
+    started = time.monotonic()
+    recipe = request.recipe
+    progress.phase(Phase.STARTING)
+    base = load_catalog().get(request.base_id)
+    check_recipe(recipe, base)
+
+    progress.phase(Phase.PREPARING)
+    folder = models.available_folder(base.id, data=data, on_progress=lambda share, what: progress.raise_if_stopped())
+    tokenizer = models.load_tokenizer(folder)
+    encoder = ChatEncoder(tokenizer)
+    examples, held_out = read_data(request, artifacts)
+    rows = prepare(encoder, examples, max_length=recipe.max_length)
+    validation = prepare_validation(encoder, held_out, max_length=recipe.max_length)
+    say_what_was_left_out(rows, progress)
+
+    progress.phase(Phase.LOADING)
+    torch.manual_seed(recipe.seed)
+    model = models.load_model(folder, four_bit=recipe.method is Method.QLORA)
+    adapted: PeftModel = (
+        continued_adapter(model, artifacts.adapter(request.parent_adapter))
+        if request.parent_adapter
+        else new_adapter(model, recipe)
+    )
+
+    progress.phase(Phase.TRAINING)
+    fitting = Fitting(
+        model=adapted,
+        tokenizer=tokenizer,
+        train=rows.dataset(),
+        validation=validation.dataset() if validation else None,
+        tokens_per_epoch=rows.tokens,
+        folder=work / "checkpoints",
+        progress=progress,
+    )
+    fitted = fitting.run(recipe, resume_from=checkpoints.newest(work.parent) if request.resume else None)
+
+    progress.phase(Phase.EVALUATING)
+    evaluation = evaluate(adapted, encoder, rows.examples, held_out, seed=recipe.seed, check=progress.raise_if_stopped)
+
+    progress.phase(Phase.PUBLISHING)
+    draft = work / "adapter"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    revision = models.base_revision(folder)
+    files = publish.write_adapter(
+        draft,
+        model=adapted,
+        tokenizer=tokenizer,
+        request=request,
+        base=base,
+        revision=revision,
+        history=fitted.history,
+        evaluation=evaluation,
+        events=work,
+    )
+    published = artifacts.publish_adapter(request.adapter_name, draft)
+    return TrainResult(
+        adapter_name=request.adapter_name,
+        adapter_path=published.path,
+        adapter_sha256=published.sha256,
+        adapter_bytes=published.bytes,
+        base_revision=revision,
+        trained_tokens=round(rows.tokens * fitted.epochs),
+        seconds=round(time.monotonic() - started, 2),
+        evaluation=evaluation,
+        files=files,
+    )
+
+
+def read_data(request: TrainRequest, artifacts: Artifacts) -> tuple[list[Example], list[Example]]:
+    """(training, held-out) examples of a job; split by group where no validation file was given."""
+    examples = list(read_examples(artifacts.local(request.dataset_path)))
+    if not examples:
+        raise NothingToLearn("El archivo no tiene ningún ejemplo que se pueda usar.")
+    if request.validation_path is not None:
+        return examples, list(read_examples(artifacts.local(request.validation_path)))
+    return split_examples(examples, fraction=request.validation_fraction, seed=request.recipe.seed)
+
+
+def prepare_validation(encoder: ChatEncoder, held_out: list[Example], *, max_length: int) -> Prepared | None:
+    try:
+        return prepare(encoder, held_out, max_length=max_length)
+    except NothingToLearn:
+        return None
+
+
+REASONS = {
+    "nothing is learnt": "no tienen ninguna respuesta que aprender",
+    "the answer starts beyond the longest row": "tienen una pregunta tan larga que la respuesta no cabe",
+}
+
+
+def say_what_was_left_out(rows: Prepared, progress: Progress) -> None:
+    """Warnings about examples that were cut or left out, one line each."""
+    if rows.cut:
+        progress.say(f"{rows.cut} ejemplos son más largos que el máximo y se han recortado.", "warn")
+    reasons: Counter[str] = Counter()
+    for fault, count in rows.dropped.items():
+        reasons[REASONS.get(fault, "no se pueden marcar bien con la plantilla de esta base")] += count
+    for reason, count in reasons.items():
+        progress.say(f"He dejado fuera {count} ejemplos: {reason}.", "warn")
