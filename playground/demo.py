@@ -19,11 +19,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from playground import NoAnswer
 from playground.evening import Accuracy, Disappointed, Evening
 from playground.forms import Impossible
 from playground.server import Playground
 from playground.terminal import Terminal
-from playground.views import NoAnswer
 
 TOKEN = "demo"  # noqa: S105 - of the loopback Discord, which lets anyone in
 BOT_READY = 120.0  # seconds; the first time, the course is indexed

@@ -92,8 +92,10 @@ class Evening:
 
     async def upload_good(self) -> None:
         train, heldout = task.rows(seed=1)
-        extra = {"validacion": ("avisos-prueba.jsonl", task.to_jsonl(heldout))}
-        self.data_card = await self._upload("avisos.jsonl", task.to_jsonl(train), button="Afinar un modelo", **extra)
+        kept = ("avisos-prueba.jsonl", task.to_jsonl(heldout).encode())
+        self.data_card = await self._upload(
+            "avisos.jsonl", task.to_jsonl(train), button="Afinar un modelo", validation=kept
+        )
 
     async def _upload(
         self,
@@ -102,12 +104,14 @@ class Evening:
         *,
         contains: str | None = None,
         button: str | None = None,
-        **extra: tuple[str, str],
+        validation: tuple[str, bytes] | None = None,
     ) -> Message:
-        files = "".join(f" {option}: {file[0]}" for option, file in extra.items())
-        self.terminal.person("Ana", f"/datos subir archivo: {name}{files}  ☑ Tengo derecho a usar estos datos")
         given: dict[str, Any] = {"archivo": (name, text.encode()), "tengo_derecho": True}
-        given |= {option: (file, content.encode()) for option, (file, content) in extra.items()}
+        told = f"archivo: {name}"
+        if validation is not None:
+            given["validacion"] = validation
+            told += f" validacion: {validation[0]}"
+        self.terminal.person("Ana", f"/datos subir {told}  ☑ Tengo derecho a usar estos datos")
         await (await self.ana.slash("datos subir", **given)).done(timeout=30)
         self.workshop = self.workshop or await self.ana.wait_thread("Taller", timeout=20)
         card = await self.ana.wait_message(contains=contains, button=button, channel=self.workshop, timeout=60)
