@@ -4,6 +4,7 @@ It speaks Discord's REST and gateway to an unmodified discord.py client and lets
 It imports nothing of the bot; they meet over HTTP and WebSocket.
 """
 
+from playground.answers import Answer, Field, Modal
 from playground.faults import Faults
 from playground.forms import Impossible
 from playground.limits import Limits, Rate
@@ -11,7 +12,7 @@ from playground.people import Channel, Person
 from playground.permissions import Permission
 from playground.remote import RemotePlayground
 from playground.server import TOKEN, Playground
-from playground.views import Answer, Button, Field, File, Message, Modal, NoAnswer, Select
+from playground.views import Button, File, Message, NoAnswer, Select
 
 __all__ = [
     "TOKEN",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from playground.components import unknown_keys
+from playground.field_rules import unknown_keys
 from playground.model import Json
 from playground.refusals import FormErrors
 from playground.world import World

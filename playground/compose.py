@@ -7,14 +7,10 @@ Not covered: whether the bot may write there (`rules.may_send`), which differs b
 
 from __future__ import annotations
 
-import re
-import struct
-
-from playground import refusals, rules
-from playground.components import unknown_keys
+from playground import files, refusals, rules
+from playground.field_rules import unknown_keys
 from playground.messages import Draft, editable_flags
 from playground.model import Attachment, Channel, Json, Message, MessageFlag, MessageType
-from playground.payloads import content_type
 from playground.permissions import Permission
 from playground.refusals import FormErrors
 from playground.rules import Upload
@@ -35,14 +31,16 @@ def draft(
     v2 = bool(flags & MessageFlag.COMPONENTS_V2)
     errors = FormErrors()
     rules.check_body(body, errors, v2=v2)
-    files = attach(world, channel.id, body.get("attachments"), uploads, [], errors, ephemeral=ephemeral)
+    attached = attach(
+        world, channel.id, body.get("attachments"), uploads=uploads, present=[], errors=errors, ephemeral=ephemeral
+    )
     tree = body.get("components") or []
     if not errors.tree:
-        rules.check_references(tree, files, errors, "components")
+        rules.check_references(tree, attached, errors, "components")
     reference = _reference(world, channel, body, errors)
     errors.refuse_if_any()
     content, embeds = body.get("content") or "", _embeds(body)
-    rules.refuse_empty(content, embeds, files, tree, v2)
+    rules.refuse_empty(content, embeds, attached, tree, v2)
     kept = MessageFlag.COMPONENTS_V2 | MessageFlag.SUPPRESS_EMBEDS | MessageFlag.SUPPRESS_NOTIFICATIONS
     return Draft(
         content=content.strip(),
@@ -50,7 +48,7 @@ def draft(
         flags=int(flags & kept) | (MessageFlag.EPHEMERAL if ephemeral else 0),
         embeds=embeds,
         components=tree,
-        attachments=files,
+        attachments=attached,
         reference=reference,
         nonce=None if body.get("nonce") is None else str(body["nonce"]),
         tts=bool(body.get("tts")),
@@ -66,27 +64,27 @@ def changes(world: World, message: Message, body: Json, uploads: list[Upload], *
     errors = FormErrors()
     rules.check_body(body, errors, v2=v2)
     rules.check_v2_conversion(message, body, errors)
-    files = attach(
+    attached = attach(
         world,
         message.channel_id,
         body.get("attachments"),
-        uploads,
-        message.attachments,
-        errors,
+        uploads=uploads,
+        present=message.attachments,
+        errors=errors,
         ephemeral=message.ephemeral,
     )
     tree = (body["components"] or []) if "components" in body else message.components
     if not errors.tree:
-        rules.check_references(tree, files, errors, "components")
+        rules.check_references(tree, attached, errors, "components")
     errors.refuse_if_any()
     content = (body["content"] or "").strip() if "content" in body else message.content
     embeds = _embeds(body) if "embeds" in body else message.embeds
-    rules.refuse_empty(content, embeds, files, tree, v2)
+    rules.refuse_empty(content, embeds, attached, tree, v2)
     return {
         "content": content,
         "embeds": embeds,
         "components": tree,
-        "attachments": files,
+        "attachments": attached,
         "flags": editable_flags(message.flags, wanted if "flags" in body else message.flags),
     }
 
@@ -95,10 +93,10 @@ def attach(
     world: World,
     channel_id: int,
     listed: list[Json] | None,
+    *,
     uploads: list[Upload],
     present: list[Attachment],
     errors: FormErrors,
-    *,
     ephemeral: bool,
 ) -> list[Attachment]:
     """The files of a message: those listed among the *present*, then the uploads with their descriptions.
@@ -119,42 +117,10 @@ def attach(
         else:
             message = "The attachment is neither uploaded here nor part of the message"
             errors.add(f"attachments.{number}.id", "ATTACHMENT_NOT_FOUND", message)
-    fresh = [store(world, channel_id, one, described.get(one.index, {}), ephemeral=ephemeral) for one in uploads]
+    fresh = [files.store(world, channel_id, one, described.get(one.index, {}), ephemeral=ephemeral) for one in uploads]
     if len(kept) + len(fresh) > rules.MAX_FILES:
         errors.add("attachments", "BASE_TYPE_MAX_LENGTH", "Must be 10 or fewer in length.")
     return kept + fresh
-
-
-def store(world: World, channel_id: int, upload: Upload, described: Json, *, ephemeral: bool = False) -> Attachment:
-    """A file as Discord keeps it: its name made safe, its kind guessed from the name, a picture measured."""
-    wanted = str(described.get("filename") or upload.filename)
-    filename = safe_name(wanted)
-    width, height = picture_size(upload.data)
-    return Attachment(
-        id=world.clock.snowflake(),
-        filename=filename,
-        data=upload.data,
-        content_type=content_type(filename),
-        channel_id=channel_id,
-        ephemeral=ephemeral,
-        description=described.get("description"),
-        spoiler=filename.startswith("SPOILER_"),
-        width=width,
-        height=height,
-    )
-
-
-def safe_name(filename: str) -> str:
-    """Discord keeps letters, digits, `_ . -`; spaces become underscores, the rest disappears."""
-    return re.sub(r"[^\w.\-]", "", filename.strip().replace(" ", "_")) or "unknown"
-
-
-def picture_size(data: bytes) -> tuple[int | None, int | None]:
-    """Width and height of a PNG, else nothing."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    return None, None
 
 
 def _embeds(body: Json) -> list[Json]:

@@ -1,7 +1,7 @@
 """The control API: the operations of people and the setting-up, over HTTP, for another process.
 
 Rule: `POST /control/<operation>` with a JSON object of arguments answers `{"result": …}`, or status 409 and
-`{"error": …}` when it is impossible. The operations are those of `acts.Acts` and the ones listed here.
+`{"error": …}` when it is impossible. The operations are those of `sight`, of `acts`, and the ones listed here.
 Not covered: authentication; the server listens on 127.0.0.1 only.
 """
 
@@ -44,10 +44,10 @@ class Setup:
         channels = self.place.world.channels.values()
         return {one.name: one.id for one in channels if one.guild_id == guild_id and not one.is_thread}
 
-    async def add_person(self, name: str, guild: int | None = None, admin: bool = False) -> Json:
+    async def add_person(self, name: str, guild: int | None = None, admin: bool = False, bot: bool = False) -> Json:
         """A new person; returns their id and the channel in which they stand."""
         home = self.place.world.guilds[int(guild)] if guild is not None else None
-        person = self.place.person(name, home, admin=admin)
+        person = self.place.person(name, home, admin=admin, bot=bot)
         return {"id": person.id, "name": name, "channel": person.here}
 
     async def add_channel(self, name: str, guild: int | None = None, forum: bool = False) -> Json:
@@ -72,12 +72,15 @@ class Setup:
             "unhandled": self.place.unhandled,
             "requests": len(self.place.requests),
             "connected": self.place.gateway.connected,
+            "bot": {"id": self.place.world.bot.id, "name": self.place.world.bot.name},
             "identified": self.place.gateway.identified,
             "resumed": self.place.gateway.resumed,
         }
 
     async def fault(self, name: str, arguments: Json | None = None) -> None:
         """Arm a fault of `faults.Faults` by its name."""
+        if name.startswith("_") or not hasattr(self.place.faults, name):
+            raise Impossible(f"there is no fault {name!r}")
         method = getattr(self.place.faults, name)
         result = method(**(arguments or {}))
         if inspect.isawaitable(result):
@@ -87,16 +90,14 @@ class Setup:
 def operations(place: Playground) -> dict[str, Operation]:
     """Every operation by name."""
     found: dict[str, Operation] = {}
-    for owner in (place.acts, Setup(place)):
+    for owner in (place.sight, place.acts, Setup(place)):
         for name, method in inspect.getmembers(owner, inspect.iscoroutinefunction):
             if not name.startswith("_"):
                 found[name] = method
     return found
 
 
-def add_routes(app: web.Application, place: Playground) -> None:
-    known = operations(place)
-
+def add_routes(app: web.Application, known: dict[str, Operation]) -> None:
     async def handle(request: web.Request) -> web.Response:
         operation = known.get(request.match_info["operation"])
         if operation is None:

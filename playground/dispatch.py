@@ -209,4 +209,3 @@ class Dispatcher:
             "application": {"id": str(world.bot.id), "flags": 0},
             **({"shard": shard} if shard else {}),
         }
-

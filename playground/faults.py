@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from playground.files import Links
     from playground.gateway import Gateway
     from playground.interactions import Interactions
 
@@ -38,11 +39,11 @@ class RestFault:
 class Faults:
     """Arms faults. REST faults wait for a matching request; gateway faults act at once."""
 
-    def __init__(self, gateway: Gateway, interactions: Interactions) -> None:
+    def __init__(self, gateway: Gateway, interactions: Interactions, links: Links) -> None:
         self._gateway = gateway
+        self._links = links
         self._interactions = interactions
         self.armed: list[RestFault] = []
-        self.links_expired_before = 0.0  # attachment addresses issued before this time are dead
 
     # -- REST -------------------------------------------------------------------------------------------------
 
@@ -142,6 +143,6 @@ class Faults:
         """The tokens of all interactions so far stop working (as after 15 minutes)."""
         self._interactions.expire_all()
 
-    def expire_attachments(self, now: float) -> None:
+    def expire_attachments(self) -> None:
         """The addresses of all attachments so far stop working (as after a day)."""
-        self.links_expired_before = now
+        self._links.expire_all()

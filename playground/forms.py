@@ -8,10 +8,9 @@ Not covered: what the bot does with it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
-from playground import compose
+from playground import files
 from playground.components import SELECTS, Kind, walk
 from playground.model import Attachment, Channel, Json, User
 from playground.payloads import Payloads
@@ -45,7 +44,9 @@ class Resolved:
         return str(user_id)
 
     def place(self, channel_id: int) -> str:
-        channel = self.world.channel_for(self.user.id, channel_id)
+        channel = self.world.channels.get(channel_id)
+        if channel is None or not self.world.can_see(self.user.id, channel):
+            raise Impossible(f"{self.user.name} does not see channel {channel_id}")
         granted = str(int(self.world.permissions(self.user.id, channel)))
         self.data.setdefault("channels", {})[str(channel_id)] = self.payloads.channel(channel) | {
             "permissions": granted
@@ -75,7 +76,7 @@ def upload(world: World, user: User, channel: Channel, given: Json, *, ephemeral
     if len(data) > limit:
         raise Impossible(f"the file has {len(data)} bytes and {user.name} may send {limit}")
     one = Upload(index=0, filename=given["name"], data=data)
-    return compose.store(world, channel.id, one, {"description": given.get("description")}, ephemeral=ephemeral)
+    return files.store(world, channel.id, one, {"description": given.get("description")}, ephemeral=ephemeral)
 
 
 # -- commands -------------------------------------------------------------------------------------------------
@@ -136,12 +137,13 @@ def option_value(option: Json, value: Any, resolved: Resolved) -> Any:
         return match
     match kind:
         case 3:
-            return _bounded(name, str(value), option, "min_length", "max_length", len)
+            text = str(value)
+            return _bounded(name, text, len(text), option.get("min_length"), option.get("max_length"))
         case 4 | 10:
             if isinstance(value, bool) or not isinstance(value, int | float) or (kind == 4 and value != int(value)):
                 raise Impossible(f"{name}: {value!r} is not a number of that kind")
             number = int(value) if kind == 4 else float(value)
-            return _bounded(name, number, option, "min_value", "max_value", lambda one: one)
+            return _bounded(name, number, number, option.get("min_value"), option.get("max_value"))
         case 5:
             if not isinstance(value, bool):
                 raise Impossible(f"{name}: {value!r} is neither true nor false")
@@ -160,9 +162,9 @@ def option_value(option: Json, value: Any, resolved: Resolved) -> Any:
     raise Impossible(f"{name}: options of type {kind} are not part of the contract")
 
 
-def _bounded(name: str, value: Any, option: Json, low: str, high: str, measure: Callable[[Any], float]) -> Any:
-    least, most = option.get(low), option.get(high)
-    if (least is not None and measure(value) < least) or (most is not None and measure(value) > most):
+def _bounded(name: str, value: Any, size: float, least: float | None, most: float | None) -> Any:
+    """*value*, if its *size* (the number itself, or the length of a text) is within the limits."""
+    if (least is not None and size < least) or (most is not None and size > most):
         raise Impossible(f"{name}: {value!r} is outside {least}–{most}")
     return value
 
@@ -234,7 +236,7 @@ def _field_value(component: Json, wanted: Any, resolved: Resolved) -> Json:
         if required and not text:
             raise Impossible(f"the field {name} is required")
         if text:
-            _bounded(name, text, {"max_length": 4000} | component, "min_length", "max_length", len)
+            _bounded(name, text, len(text), component.get("min_length"), component.get("max_length", 4000))
         return {"value": text}
     if kind == Kind.CHECKBOX:
         return {"value": bool(component.get("default") if wanted is None else wanted)}

@@ -8,6 +8,7 @@ Not covered: compression, sharding (a shard is echoed), voice (op 4).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -22,6 +23,7 @@ from playground.world import Event, World
 
 SESSION_LIFE = 120.0  # seconds that a session without connection can be resumed
 HEARTBEAT_MS = 41_250
+FORGETS = (4003, 4004, 4005, 4007, 4009, 4010, 4011, 4012, 4013, 4014)  # close codes that end the session too
 MOST_COMMANDS = 120  # sent by the client within a minute, else 4008
 
 
@@ -43,6 +45,7 @@ class Connection:
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._writer = asyncio.create_task(self._write())
         self._arrivals: list[float] = []
+        self.closed_with: int | None = None  # the code, if the server ended it
 
     def send(self, frame: Json) -> None:
         self._outbox.put_nowait(json.dumps(frame))
@@ -59,10 +62,10 @@ class Connection:
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send what is waiting, then close."""
-        try:
+        if self.closed_with is None and self.socket.close_code is None:
+            self.closed_with = code
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._outbox.join(), 1.0)
-        except TimeoutError:
-            pass
         self._writer.cancel()
         await self.socket.close(code=code, message=reason.encode())
 
@@ -185,15 +188,16 @@ class Gateway:
             await connection.close(closed.code, closed.reason)
         finally:
             self.connections.discard(connection)
+            self._detach(connection, over=connection.closed_with in FORGETS or socket.close_code in (1000, 1001))
             await connection.close(1000)
-            self._detach(connection, clean=socket.close_code in (1000, 1001))
         return socket
 
-    def _detach(self, connection: Connection, clean: bool) -> None:
+    def _detach(self, connection: Connection, over: bool) -> None:
+        """The connection is gone. *over*: so is its session (the client said goodbye, or the code says so)."""
         for session in list(self.sessions.values()):
             if session.connection is connection:
                 session.connection, session.left_at = None, time.monotonic()
-                if clean:  # a client that says goodbye with 1000 or 1001 gives its session up
+                if over:
                     del self.sessions[session.id]
         self.world.touch()
 

@@ -81,9 +81,7 @@ def post(world: World, channel: Channel, author_id: int, draft: Draft, message_i
 def edit(world: World, channel: Channel, message: Message, changes: Json, allowed_mentions: Json | None = None) -> None:
     """Change the named attributes of *message*. `flags` replaces them whole."""
     now = world.clock.now()
-    message.history.append(
-        Edit(at=now, content=message.content, components=message.components, embeds=message.embeds)
-    )
+    message.history.append(Edit(at=now, content=message.content, components=message.components, embeds=message.embeds))
     was_loading = message.loading
     for name, value in changes.items():
         setattr(message, name, value)

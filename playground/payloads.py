@@ -8,28 +8,22 @@ Not covered: voice, stickers, polls, presences: keys are there, empty, where the
 from __future__ import annotations
 
 import copy
-import hashlib
-import hmac
-import mimetypes
-import secrets
-from urllib.parse import quote
 
 from playground import components
 from playground.clock import iso
+from playground.files import Links
 from playground.model import Attachment, Channel, ChannelType, Guild, Json, Member, Message, Role, User
 from playground.world import World
 
-LINK_LIFE = 24 * 3600  # seconds that an attachment's address works
 PRIVILEGED_CONTENT = 1 << 15  # the message-content intent
 
 
 class Payloads:
-    """Renders *world*; *origin* is the address of the server (`http://host:port`), known once it listens."""
+    """Renders *world*."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.origin = ""
-        self._secret = secrets.token_bytes(16)
+        self.links = Links(world.clock)
 
     # -- people -----------------------------------------------------------------------------------------------
 
@@ -282,7 +276,7 @@ class Payloads:
         url = str(media.get("url", ""))
         attachment = by_name.get(url.removeprefix("attachment://")) if url.startswith("attachment://") else None
         if attachment:
-            media |= {"url": self.url(attachment), "attachment_id": str(attachment.id)}
+            media |= {"url": self.links.url(attachment), "attachment_id": str(attachment.id)}
             media |= {"content_type": attachment.content_type, "width": attachment.width, "height": attachment.height}
         media.setdefault("proxy_url", media["url"])
         media |= {"placeholder": "", "placeholder_version": 1, "loading_state": 2, "flags": 0}
@@ -292,7 +286,7 @@ class Payloads:
         return next((name for name, one in by_name.items() if str(one.id) == number), None)
 
     def attachment(self, attachment: Attachment) -> Json:
-        url = self.url(attachment)
+        url = self.links.url(attachment)
         data: Json = {
             "id": str(attachment.id),
             "filename": attachment.filename,
@@ -310,30 +304,8 @@ class Payloads:
             data["ephemeral"] = True
         return data
 
-    # -- addresses of files -----------------------------------------------------------------------------------
-
-    def url(self, attachment: Attachment) -> str:
-        """A signed address that works for a day (`ex` is its end, in hexadecimal seconds)."""
-        now = int(self.world.clock.now())
-        folder = "ephemeral-attachments" if attachment.ephemeral else "attachments"
-        path = f"/{folder}/{attachment.channel_id}/{attachment.id}/{quote(attachment.filename)}"
-        ends = f"{now + LINK_LIFE:x}"
-        return f"{self.origin}{path}?ex={ends}&is={now:x}&hm={self.signature(attachment.id, ends)}"
-
-    def signature(self, attachment_id: int, ends: str) -> str:
-        return hmac.new(self._secret, f"{attachment_id}.{ends}".encode(), hashlib.sha256).hexdigest()
-
     def interaction_member(self, guild: Guild, user_id: int, channel: Channel) -> Json:
         """The member of an interaction carries what they may do in that channel."""
         data = self.member(guild.members[user_id])
         data["permissions"] = str(int(self.world.permissions(user_id, channel)))
         return data
-
-
-def content_type(filename: str) -> str | None:
-    """What the file's name says it is; None when it says nothing."""
-    if filename.endswith(".jsonl"):
-        return None
-    guess, _ = mimetypes.guess_type(filename)
-    return f"{guess}; charset=utf-8" if guess and guess.startswith("text/") else guess
-

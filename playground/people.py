@@ -9,18 +9,15 @@ Not covered: setting up servers and people (see `place`).
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
+from playground.answers import Answer
 from playground.forms import Impossible
 from playground.model import ChannelType, Json
-from playground.views import DEFAULT_TIMEOUT, Answer, Message, NoAnswer, matches, plain
-
-# A file as people give it: a path, or a name with its content.
-FileLike = Path | tuple[str, bytes | str]
+from playground.reading import DEFAULT_TIMEOUT, FileLike, as_file, matches, plain
+from playground.views import Message, NoAnswer
 
 
 class Transport(Protocol):
@@ -226,13 +223,15 @@ class Person:
         """The newest thread that this person is a member of (and whose name contains *name*)."""
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
+            seen = await self.mark()
             mine = [one for one in await self.threads() if self.name in one.members]
             fitting = [one for one in mine if name is None or name.casefold() in one.name.casefold()]
             if fitting:
                 return max(fitting, key=lambda one: one.id)
-            if asyncio.get_running_loop().time() > deadline:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
                 raise NoAnswer(f"{self.name} is in no thread {name!r} after {timeout:g} s (in: {mine})")
-            await asyncio.sleep(0.02)
+            await self._transport.call("revision", since=seen, timeout=min(left, self.longest_poll))
 
     async def start_thread(
         self,
@@ -321,21 +320,3 @@ class Person:
 
 def _channel_id(channel: Channel | Message | int) -> int:
     return channel.channel_id if isinstance(channel, Message) else channel if isinstance(channel, int) else channel.id
-
-
-def is_file(value: Any) -> bool:
-    return isinstance(value, Path) or (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and isinstance(value[1], bytes | str)
-    )
-
-
-def as_file(value: Any) -> Json:
-    """A file as the operations take it."""
-    if isinstance(value, Path):
-        name, data = value.name, value.read_bytes()
-    else:
-        name, data = value[0], value[1].encode() if isinstance(value[1], str) else value[1]
-    return {"name": name, "data": base64.b64encode(data).decode()}

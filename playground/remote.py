@@ -63,9 +63,9 @@ class RemotePlayground:
     async def guilds(self) -> list[Json]:
         return list(await self.call("guilds"))
 
-    async def person(self, name: str, guild: int | None = None, *, admin: bool = False) -> Person:
+    async def person(self, name: str, guild: int | None = None, *, admin: bool = False, bot: bool = False) -> Person:
         """A new person, in a server (default: the first one)."""
-        data = await self.call("add_person", name=name, guild=guild, admin=admin)
+        data = await self.call("add_person", name=name, guild=guild, admin=admin, bot=bot)
         return Person(self, data["id"], name, data["channel"])
 
     async def channel(self, name: str, guild: int | None = None) -> Channel:
@@ -85,5 +85,5 @@ class RemotePlayground:
         await self.call("advance", seconds=seconds)
 
     async def state(self) -> Json:
-        """`unhandled`, `requests`, `connected`, `identified`, `resumed`."""
+        """`unhandled`, `requests`, `connected`, `identified`, `resumed`, `bot`."""
         return dict(await self.call("state"))

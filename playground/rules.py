@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from playground import components, refusals
+from playground.component_rules import check_message
+from playground.field_rules import unknown_keys
 from playground.model import Attachment, Channel, ChannelType, Json, Message, MessageFlag
 from playground.permissions import Permission
 from playground.refusals import FormErrors
@@ -39,7 +41,7 @@ class Upload:
 def check_body(body: Json, errors: FormErrors, *, v2: bool, path: str = "", fields: set[str] = MESSAGE_FIELDS) -> None:
     """Report what is wrong with the fields of a message body; *v2*: it shall be a Components V2 message."""
     prefix = f"{path}." if path else ""
-    components.unknown_keys(body, fields, errors, path)
+    unknown_keys(body, fields, errors, path)
     content = body.get("content")
     if content is not None and not isinstance(content, str):
         errors.add(f"{prefix}content", "STRING_TYPE_CONVERT", "Could not interpret value as string.")
@@ -48,7 +50,7 @@ def check_body(body: Json, errors: FormErrors, *, v2: bool, path: str = "", fiel
     if body.get("embeds"):
         check_embeds(body["embeds"], errors, f"{prefix}embeds")
     if body.get("components"):
-        components.check_message(body["components"], v2, errors, f"{prefix}components")
+        check_message(body["components"], v2, errors, f"{prefix}components")
     if len(str(body.get("nonce") or "")) > 25:
         errors.add(f"{prefix}nonce", "BASE_TYPE_MAX_LENGTH", "Must be 25 or fewer in length.")
     for name in ("content", "embeds", "poll", "sticker_ids"):
@@ -61,7 +63,7 @@ def check_body(body: Json, errors: FormErrors, *, v2: bool, path: str = "", fiel
 def check_allowed_mentions(allowed: object, errors: FormErrors, path: str) -> None:
     if not isinstance(allowed, dict):
         return
-    components.unknown_keys(allowed, {"parse", "users", "roles", "replied_user"}, errors, path)
+    unknown_keys(allowed, {"parse", "users", "roles", "replied_user"}, errors, path)
     parse = allowed.get("parse") or []
     for index, one in enumerate(parse):
         if one not in ("users", "roles", "everyone"):

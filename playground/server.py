@@ -29,9 +29,10 @@ from playground.people import Channel, Person
 from playground.permissions import Permission
 from playground.rest import PREFIX, Record, Rest
 from playground.routes import table
+from playground.sight import Sight
 from playground.world import World
 
-TOKEN = "playground-token"
+TOKEN = "playground-token"  # noqa: S105  the loopback bot's, not a secret
 MOST_BODY = 200 * 1024 * 1024  # bytes of a request; Discord's own limits are checked by the rules
 
 
@@ -61,7 +62,7 @@ class Playground:
         self.interactions = Interactions(self.world, self.payloads, acknowledge_within)
         dispatcher = Dispatcher(self.world, self.payloads)
         self.gateway = Gateway(self.world, dispatcher, token, privileged)
-        self.faults = Faults(self.gateway, self.interactions)
+        self.faults = Faults(self.gateway, self.interactions, self.payloads.links)
         self.limits = limits or Limits()
         api = Api(
             world=self.world,
@@ -73,7 +74,9 @@ class Playground:
             message_content=bool(privileged & (1 << 15)),
         )
         self.rest = Rest(api, table(), token)
-        self.acts = Acts(self.world, self.payloads, self.commands, self.interactions)
+        self.sight = Sight(self.world, self.payloads, self.commands, self.interactions)
+        self.acts = Acts(self.world, self.payloads, self.sight, self.interactions)
+        self._operations = control.operations(self)
         self._session: ClientSession | None = None
         self._runner: web.AppRunner | None = None
 
@@ -85,13 +88,13 @@ class Playground:
         app.router.add_get("/gateway/", self.gateway.handle)
         app.router.add_route("*", PREFIX + "/{path:.*}", self.rest.handle)
         app.router.add_get("/{folder:attachments|ephemeral-attachments}/{channel}/{id}/{name}", self._serve_file)
-        control.add_routes(app, self)
+        control.add_routes(app, self._operations)
         self._runner = web.AppRunner(app, shutdown_timeout=1.0, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.payloads.origin = self.origin
+        self.payloads.links.origin = self.origin
         self.gateway.url = self.gateway_url
         self._session = ClientSession()
         return self
@@ -124,17 +127,14 @@ class Playground:
         return self.origin + "/control"
 
     async def _serve_file(self, request: web.Request) -> web.StreamResponse:
-        path, fault = request.path, self.faults.take("GET", request.path)
+        fault = self.faults.take("GET", request.path)
         if fault is not None and fault.kind == "status":
             return web.Response(status=fault.status)
         if fault is not None and request.transport:
             request.transport.abort()
         attachment = self._attachment(request.match_info["id"])
-        ends, issued = request.query.get("ex", "0"), request.query.get("is", "0")
-        now = self.clock.now()
-        valid = attachment and request.query.get("hm") == self.payloads.signature(attachment.id, ends)
-        if not attachment or not valid or int(ends, 16) < now or int(issued, 16) < self.faults.links_expired_before:
-            return web.Response(status=404, text=f"This content is no longer available. ({path})")
+        if attachment is None or not self.payloads.links.valid(attachment, request.query):
+            return web.Response(status=404, text="This content is no longer available.")
         headers = {"Content-Type": attachment.content_type or "application/octet-stream"}
         return web.Response(body=attachment.data, headers=headers)
 
@@ -152,8 +152,8 @@ class Playground:
     # -- the transport of people in this process --------------------------------------------------------------
 
     async def call(self, operation: str, /, **arguments: Any) -> Any:
-        """Carry out an operation of `acts`."""
-        return await getattr(self.acts, operation)(**arguments)
+        """Carry out an operation (see `control`)."""
+        return await self._operations[operation](**arguments)
 
     async def download(self, url: str) -> bytes:
         """Fetch an attachment over HTTP, as a client does."""
@@ -185,10 +185,19 @@ class Playground:
         return guild
 
     def person(
-        self, name: str, guild: Guild | None = None, *, admin: bool = False, roles: tuple[Role, ...] = ()
+        self,
+        name: str,
+        guild: Guild | None = None,
+        *,
+        admin: bool = False,
+        roles: tuple[Role, ...] = (),
+        bot: bool = False,
     ) -> Person:
-        """A new person, in a server (default: the first one), acting in its first text channel."""
-        user = self.world.add_user(name)
+        """A new person, in a server (default: the first one), acting in its first text channel.
+
+        *bot*: another bot, which the one under test should leave alone.
+        """
+        user = self.world.add_user(name, bot=bot)
         home = guild or next(iter(self.world.guilds.values()), None)
         person = Person(self, user.id, name, None)
         if home:
@@ -225,12 +234,12 @@ class Playground:
         home = guild or next(iter(self.world.guilds.values()))
         for one in self.world.channels.values():
             if one.guild_id == home.id and one.name == name and not one.is_thread:
-                return Channel(self.acts.place(one))
+                return Channel(self.sight.place(one))
         view = int(Permission.VIEW_CHANNEL)
         overwrites = [Overwrite(id=one.id, kind=0, allow=view) for one in only_for]
         if only_for:
             overwrites.append(Overwrite(id=home.id, kind=0, deny=view))
-        return Channel(self.acts.place(self.world.add_channel(home, name, kind, overwrites=overwrites)))
+        return Channel(self.sight.place(self.world.add_channel(home, name, kind, overwrites=overwrites)))
 
     def user(self, person: Person) -> User:
         """The record of a person, to change what they accept or may upload."""

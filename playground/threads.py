@@ -77,9 +77,7 @@ def _members_changed(
 ) -> None:
     detail = {"added": added or [], "removed": removed or []}
     world.emit(
-        Event(
-            name="THREAD_MEMBERS_UPDATE", guild_id=thread.guild_id, channel=thread, subject=thread, detail=detail
-        )
+        Event(name="THREAD_MEMBERS_UPDATE", guild_id=thread.guild_id, channel=thread, subject=thread, detail=detail)
     )
 
 

@@ -1,15 +1,13 @@
-"""What a person has in front of them: a message, an answer, a form; with what they can do to it.
+"""What a person has in front of them: a message, with what they can do to it.
 
 Rule: a view is a picture of one moment; `refresh` and the waiting methods renew it in place. Everything goes
 through the person's transport, so that views work in this process and over HTTP alike.
-Not covered: how things look; `text` is the reading order without layout.
+Not covered: how things look; `text` is the reading order without layout. Answers and forms are in `answers`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from playground.components import SELECTS, Kind, media_of, walk
 from playground.forms import Impossible
 from playground.model import Json
+from playground.reading import DEFAULT_TIMEOUT, find, matches, plain, text_of
 
 if TYPE_CHECKING:
+    from playground.answers import Answer
     from playground.people import Person
-
-DEFAULT_TIMEOUT = 10.0  # seconds
 
 
 class NoAnswer(AssertionError):
@@ -216,9 +214,7 @@ class Message:
         else:
             chosen = find(self.selects, name, lambda one: (one.custom_id, one.placeholder))
         wanted = [plain(one) for one in values]
-        return await self.person.interact(
-            "press", timeout, message=self.id, custom_id=chosen.custom_id, values=wanted
-        )
+        return await self.person.interact("press", timeout, message=self.id, custom_id=chosen.custom_id, values=wanted)
 
     async def menu(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> Answer:
         """Use the bot's command *name* on this message."""
@@ -292,153 +288,6 @@ class Message:
         return await self.wait(lambda one: one.deleted, timeout=timeout, what="its deletion")
 
 
-class Answer:
-    """How the bot answered a command, a button, a list or a form."""
-
-    def __init__(self, person: Person, data: Json) -> None:
-        self.person = person
-        self.data = data
-        self._message = Message(person, data["message"]) if data["message"] else None
-
-    def __repr__(self) -> str:
-        return f"<Answer callback={self.data['callback']} {self.modal or self._message!r}>"
-
-    @property
-    def modal(self) -> Modal | None:
-        """The form that opened, if one did."""
-        return Modal(self.person, self.data) if self.data["modal"] else None
-
-    @property
-    def form(self) -> Modal:
-        """The form that must have opened."""
-        if self.modal is None:
-            raise NoAnswer(f"no form opened: {self!r}")
-        return self.modal
-
-    @property
-    def message(self) -> Message:
-        """The answer, or the message whose component was used."""
-        if self._message is None:
-            raise NoAnswer(f"there is no message: {self!r}")
-        return self._message
-
-    @property
-    def seconds(self) -> float:
-        """From the person's act to the acknowledgement seen here."""
-        return float(self.data["seconds"])
-
-    @property
-    def text(self) -> str:
-        return self.message.text
-
-    @property
-    def ephemeral(self) -> bool:
-        return self.message.ephemeral
-
-    @property
-    def buttons(self) -> list[Button]:
-        return self.message.buttons
-
-    @property
-    def selects(self) -> list[Select]:
-        return self.message.selects
-
-    @property
-    def attachments(self) -> list[File]:
-        return self.message.attachments
-
-    @property
-    def choices(self) -> list[Json]:
-        """Suggestions: `{"name", "value"}`."""
-        return self.data["choices"] or []
-
-    async def done(self, *, timeout: float = DEFAULT_TIMEOUT) -> Message:
-        """Wait for the whole answer; returns the message."""
-        return await self.message.done(timeout=timeout)
-
-    async def wait_edit(self, contains: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> Message:
-        return await self.message.wait_edit(contains, timeout=timeout)
-
-    async def click(self, label: str, *, timeout: float = DEFAULT_TIMEOUT) -> Answer:
-        return await self.message.click(label, timeout=timeout)
-
-    async def select(self, *values: Any, name: str | None = None, timeout: float = DEFAULT_TIMEOUT) -> Answer:
-        return await self.message.select(*values, name=name, timeout=timeout)
-
-    async def submit(self, *positional: Json, **values: Any) -> Answer:
-        return await self.form.submit(*positional, **values)
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        return self.form.fields
-
-    async def followups(self, at_least: int = 1, *, timeout: float = DEFAULT_TIMEOUT) -> list[Message]:
-        """The follow-ups, once there are *at_least* so many."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        while len(self.data["followups"]) < at_least:
-            if asyncio.get_running_loop().time() > deadline:
-                raise NoAnswer(f"{len(self.data['followups'])} follow-ups after {timeout:g} s")
-            await asyncio.sleep(0.02)
-            self.data = await self.person.look("answer", interaction=self.data["interaction"], timeout=0)
-        return [Message(self.person, one) for one in self.data["followups"]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A field of a form."""
-
-    custom_id: str
-    label: str
-    description: str | None
-    kind: int
-    required: bool
-    value: Any  # what it holds already
-    options: list[Json]
-    max_length: int | None
-
-
-class Modal:
-    """An open form."""
-
-    def __init__(self, person: Person, data: Json) -> None:
-        self.person = person
-        self.interaction = int(data["interaction"])
-        self.title = str(data["modal"]["title"])
-        self.custom_id = str(data["modal"]["custom_id"])
-        self.components: list[Json] = data["modal"]["components"]
-
-    def __repr__(self) -> str:
-        return f"<Modal {self.title!r} fields={list(self.fields)}>"
-
-    @property
-    def text(self) -> str:
-        """What the form says besides its fields."""
-        return text_of("", [], self.components)
-
-    @property
-    def fields(self) -> dict[str, Field]:
-        """By custom_id, in order."""
-        found: dict[str, Field] = {}
-        for component in self.components:
-            if component["type"] == Kind.LABEL:
-                inner = component["component"]
-                found[inner["custom_id"]] = _field(inner, component["label"], component.get("description"))
-            elif component["type"] == Kind.ACTION_ROW:
-                for inner in component["components"]:
-                    found[inner["custom_id"]] = _field(inner, inner["label"], None)
-        return found
-
-    async def submit(self, *positional: Json, timeout: float = DEFAULT_TIMEOUT, **values: Any) -> Answer:
-        """Send the form. Fields by custom_id or by label (without accents and case, `_` for spaces)."""
-        wanted: Json = {}
-        for given in (*positional, values):
-            for name, value in given.items():
-                field = find(list(self.fields.values()), name, lambda one: (one.custom_id, one.label))
-                several = isinstance(value, list) or (isinstance(value, tuple) and field.kind != Kind.FILE_UPLOAD)
-                wanted[field.custom_id] = [plain(one) for one in value] if several else plain(value)
-        return await self.person.interact("submit", timeout, interaction=self.interaction, values=wanted)
-
-
 def _select(one: Json) -> Select:
     low, high = one.get("min_values"), one.get("max_values")
     return Select(
@@ -450,73 +299,3 @@ def _select(one: Json) -> Select:
         min_values=1 if low is None else low,
         max_values=1 if high is None else high,
     )
-
-
-def _field(inner: Json, label: str, description: str | None) -> Field:
-    options = inner.get("options") or []
-    defaults = [one["value"] for one in options if one.get("default")]
-    return Field(
-        custom_id=inner["custom_id"],
-        label=label,
-        description=description,
-        kind=inner["type"],
-        required=bool(inner.get("required", True)),
-        value=defaults if options else inner.get("value", inner.get("default")),
-        options=options,
-        max_length=inner.get("max_length"),
-    )
-
-
-def text_of(content: str, embeds: Sequence[Json], components: Sequence[Json]) -> str:
-    """Everything readable in a message or a form, in reading order."""
-    pieces: list[str | None] = [content]
-    for embed in embeds:
-        pieces += [(embed.get("author") or {}).get("name"), embed.get("title"), embed.get("description")]
-        for one in embed.get("fields") or []:
-            pieces += [one["name"], one["value"]]
-        pieces.append((embed.get("footer") or {}).get("text"))
-    pieces += [one["content"] for _, one in walk(components) if one["type"] == Kind.TEXT_DISPLAY]
-    return "\n".join(piece for piece in pieces if piece)
-
-
-def normal(text: str) -> str:
-    """Case, accents and the difference of spaces and underscores taken away."""
-    bare = unicodedata.normalize("NFKD", text)
-    return "".join(one for one in bare if not unicodedata.combining(one)).casefold().replace("_", " ").strip()
-
-
-def find(candidates: list[Any], wanted: str, names: Callable[[Any], tuple[str | None, ...]]) -> Any:
-    """The candidate that bears the name: exactly, else normalised, else as the only one that contains it."""
-    tests: list[Callable[[str], bool]] = [
-        lambda name: name == wanted,
-        lambda name: normal(name) == normal(wanted),
-        lambda name: normal(wanted) in normal(name),
-    ]
-    for test in tests:
-        hits = [one for one in candidates if any(name is not None and test(name) for name in names(one))]
-        if hits and (test is not tests[2] or len(hits) == 1):
-            return hits[0]
-    raise Impossible(f"there is no {wanted!r} among {[names(one)[0] or names(one)[1] for one in candidates]}")
-
-
-def matches(
-    message: Message, contains: str | re.Pattern[str] | None, button: str | None, by: str | None
-) -> bool:
-    """Whether a message shows a text, a button that can be pressed, and an author."""
-    if isinstance(contains, re.Pattern):
-        if not contains.search(message.text):
-            return False
-    elif contains is not None and contains.casefold() not in message.text.casefold():
-        return False
-    if button is not None and not any(button in (one.label, one.emoji, one.custom_id) for one in message.buttons):
-        return False
-    return by is None or message.author == by
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON: files become base64, people and channels their ids."""
-    from playground.people import Channel, Person, as_file, is_file
-
-    if isinstance(value, Person | Channel):
-        return value.id
-    return as_file(value) if is_file(value) else value

@@ -220,7 +220,7 @@ class World:
     def channel_for(self, user_id: int, channel_id: int) -> Channel:
         """The channel, or the refusal that Discord gives: 10003 unknown, 50001 not visible."""
         channel = self.channels.get(channel_id)
-        if channel is None or (channel.guild_id and user_id not in self.guilds[channel.guild_id].members):
+        if channel is None:
             raise refusals.unknown_channel()
         if not self.can_see(user_id, channel):
             raise refusals.missing_access()

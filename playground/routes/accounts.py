@@ -121,7 +121,7 @@ async def typing(api: Api, call: Call) -> None:
 
 async def gateway_bot(api: Api, call: Call) -> Json:
     limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
-    url = api.payloads.origin.replace("http", "ws", 1) + "/gateway"
+    url = api.payloads.links.origin.replace("http", "ws", 1) + "/gateway"
     return {"url": url, "shards": 1, "session_start_limit": limit}
 
 
@@ -142,4 +142,3 @@ ROUTES = [
     Route(method="PUT", template="/applications/{application}/guilds/{guild}/commands", handler=put_commands),
     Route(method="GET", template="/applications/{application}/guilds/{guild}/commands", handler=get_commands),
 ]
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import unquote
 
 from playground import compose, messages, refusals, rules
@@ -112,13 +113,14 @@ async def delete(api: Api, call: Call) -> None:
 
 
 def _emoji(call: Call) -> str:
-    """The emoji of the path: a custom one as `name:id`, else a short text without letters."""
+    """The emoji of the path: a custom one as `name:id`, else a Unicode emoji."""
     emoji = unquote(call.params["emoji"])
     if CUSTOM_EMOJI.fullmatch(emoji):
         return emoji
-    if not emoji or len(emoji) > 16 or re.search(r"[A-Za-z]", emoji):
+    pictured = any(unicodedata.category(one) in ("So", "Sk") or one in "\u20e3\ufe0f" for one in emoji)
+    if not pictured or len(emoji) > 16:
         raise refusals.unknown_emoji()
-    return emoji.replace("\ufe0f", "") if len(emoji) > 1 and emoji[0] in "👍👎" else emoji
+    return emoji
 
 
 async def react(api: Api, call: Call) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playground import compose, messages, refusals, rules, threads
 from playground.api import Api
-from playground.components import unknown_keys
+from playground.field_rules import unknown_keys
 from playground.model import Channel, ChannelType, Json
 from playground.permissions import Permission
 from playground.refusals import FormErrors
@@ -198,9 +198,9 @@ async def put_member(api: Api, call: Call) -> None:
     state = thread.thread
     assert state
     moderator = world.permissions(world.bot.id, thread) & Permission.MANAGE_THREADS
-    if thread.type == ChannelType.PRIVATE_THREAD and not state.invitable and not moderator:
-        if state.owner_id != world.bot.id:
-            raise refusals.missing_permissions()
+    closed = thread.type == ChannelType.PRIVATE_THREAD and not state.invitable
+    if closed and not moderator and state.owner_id != world.bot.id:
+        raise refusals.missing_permissions()
     if threads.add_member(world, thread, user_id):
         messages.announce_member(world, thread, user_id, world.bot.id)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from playground import compose, messages, refusals, rules
 from playground.api import Api
-from playground.components import check_modal, unknown_keys
+from playground.component_rules import check_modal
+from playground.field_rules import unknown_keys
 from playground.interactions import Callback, Interaction, Kind
 from playground.messages import Draft
 from playground.model import Channel, Json, Message, MessageFlag, MessageType
@@ -169,9 +170,7 @@ async def follow(api: Api, call: Call) -> Json:
         _edit(api, interaction, interaction.original, body | ({"flags": kept} if "flags" in body else {}), call)
         return api.payloads.message(interaction.original)
     rules_ephemeral = bool(int(body.get("flags") or 0) & MessageFlag.EPHEMERAL)
-    draft = compose.draft(
-        api.world, channel, body, call.uploads, limit=_limit(api, channel), ephemeral=rules_ephemeral
-    )
+    draft = compose.draft(api.world, channel, body, call.uploads, limit=_limit(api, channel), ephemeral=rules_ephemeral)
     message = _post(api, interaction, draft, ephemeral=rules_ephemeral, first=False)
     interaction.followups.append(message)
     return api.payloads.message(message)

@@ -17,7 +17,10 @@ class TrainModal(ui.Modal, title="Afinar un modelo"):
         text="Modelo base",
         component=ui.Select(
             custom_id="base",
-            options=[discord.SelectOption(label="Qwen3 0.6B", value="qwen"), discord.SelectOption(label="Mini", value="m")],
+            options=[
+                discord.SelectOption(label="Qwen3 0.6B", value="qwen"),
+                discord.SelectOption(label="Mini", value="m"),
+            ],
         ),
     )
     archivo = ui.Label(text="Datos", component=ui.FileUpload(custom_id="archivo", required=False))
