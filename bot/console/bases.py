@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -13,8 +14,7 @@ from rich.table import Table
 
 from bot.console.parts import NO_TORCH
 from bot.settings import Settings
-from jobs.artifacts import base_folder
-from jobs.catalog import Catalog, load_catalog
+from jobs.catalog import Catalog, is_downloaded, load_catalog
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -23,18 +23,26 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         return _download(arguments.id, catalog, settings)
     if arguments.json:
         for base in catalog:
-            here = base_folder(settings.data_dir, base.id).exists()
-            print(json.dumps({**base.model_dump(mode="json"), "downloaded": here}, ensure_ascii=False))
+            here = {"downloaded": is_downloaded(settings.data_dir, base)}
+            print(json.dumps(base.model_dump(mode="json") | here, ensure_ascii=False))
         return 0
-    table = Table("id", "parámetros", "licencia", "contexto", "LoRA", "QLoRA", "aquí", "", box=None)
-    for base in catalog:
-        here = "sí" if base.repo is None or base_folder(settings.data_dir, base.id).exists() else ""
-        size = f"{base.parameters / 1e9:.1f} B" if base.parameters > 1e8 else f"{base.parameters / 1e6:.1f} M"
-        memory = (f"{base.lora_gb:.0f} GB", f"{base.qlora_gb:.0f} GB")
-        note = "" if base.verified else "sin verificar aquí"
-        table.add_row(base.id, size.replace(".", ","), base.licence, str(base.context), *memory, here, note)
-    Console(soft_wrap=True).print(table)
+    show(catalog, settings)
     return 0
+
+
+def show(catalog: Catalog, settings: Settings) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "tamaño", "LoRA", "QLoRA", "contexto", "aquí", "licencia"):
+        table.add_column(title, no_wrap=title in ("id", "tamaño"), justify="right" if "LoRA" in title else "left")
+    for base in catalog:
+        size = f"{base.parameters / 1e9:.1f} B" if base.parameters > 1e8 else f"{base.parameters / 1e6:.1f} M"
+        memory = [f"{gigabytes:.1f} GB" for gigabytes in (base.lora_gb, base.qlora_gb)]
+        here = "sí" if is_downloaded(settings.data_dir, base) else ""
+        figures = [cell.replace(".", ",") for cell in (size, *memory)]
+        table.add_row(base.id + ("" if base.verified else " *"), *figures, str(base.context), here, base.licence)
+    say = Console(soft_wrap=True)
+    say.print(table)
+    say.print("\n* No se ha probado aquí de principio a fin. Se descarga con: afina bases descargar ID", style="dim")
 
 
 def _download(base_id: str, catalog: Catalog, settings: Settings) -> int:
@@ -46,9 +54,6 @@ def _download(base_id: str, catalog: Catalog, settings: Settings) -> int:
         print(NO_TORCH, file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "jobs.gpu", "download", base_id, "--data", str(settings.data_dir.resolve())]
-    environment = None
-    if settings.hf_token is not None:
-        import os
-
-        environment = {**os.environ, "HF_TOKEN": settings.hf_token.get_secret_value()}
+    token = settings.hf_token.get_secret_value() if settings.hf_token else ""
+    environment = os.environ | ({"HF_TOKEN": token} if token else {})
     return subprocess.run(command, env=environment, check=False).returncode

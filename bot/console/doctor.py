@@ -23,7 +23,7 @@ from rich.text import Text
 
 from bot.console.up import NO_TOKEN
 from bot.settings import Settings
-from jobs.catalog import base_folder, load_catalog
+from jobs.catalog import is_downloaded, load_catalog
 from jobs.errors import AfinaError
 from jobs.queue import Queue
 from jobs.redis_server import find_binary
@@ -160,7 +160,7 @@ async def _bases(settings: Settings) -> Finding:
         base = load_catalog().get(wanted)
     except AfinaError as error:
         return Finding(name="Modelo base", state="bad", text=error.message, fix=error.hint)
-    if base.repo is None or base_folder(settings.data_dir, base.id).exists():
+    if is_downloaded(settings.data_dir, base):
         return Finding(name="Modelo base", state="good", text=f"{wanted} está listo")
     fix = f"afina bases descargar {wanted}"
     if base.gated:
