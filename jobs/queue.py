@@ -89,6 +89,13 @@ class Queue:
             self._redis.delete(job.key)
             return True
 
+    def target(self, rq_id: str) -> str | None:
+        """The one worker that an attempt was handed to; None: any, or the attempt is not there."""
+        with _answering():
+            origin: Any = self._redis.hget(f"rq:job:{rq_id}", "origin")
+        _, _, worker = (origin or b"").decode().partition(f"{self._name}:")
+        return worker or None
+
     def request_stop(self, job_id: str, attempt: int, kind: Literal["cancelled", "paused"]) -> None:
         """Ask for an attempt to stop, in two ways: a flag that is polled every step, and a command for speed.
 
@@ -114,11 +121,6 @@ class Queue:
             with contextlib.suppress(ValidationError):
                 infos.append(WorkerInfo.model_validate_json(value or b""))
         return sorted(infos, key=lambda info: info.name)
-
-    def waiting(self) -> int:
-        """How many attempts wait in the shared list for any worker."""
-        with _answering():
-            return int(self._redis.llen(f"rq:queue:{self._name}"))
 
     def read_events(self, after_id: str = "0", block_ms: int = 1000, count: int = 500) -> list[tuple[str, Event]]:
         """Events after a position in the stream, oldest first, waiting `block_ms` for the first; unreadable ones

@@ -86,6 +86,16 @@ class RedisServer:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when it answers. Raises QueueUnavailable, or AfinaError when another process serves the folder."""
         for folder in (self._folder, self._socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_private(self._socket.parent)
@@ -103,13 +113,11 @@ class RedisServer:
         self._thread.start()
         self._first.wait()
         if self._failure:
-            self.__exit__(None, None, None)
+            self.stop()
             raise QueueUnavailable("El Redis propio no arranca.", hint=f"Motivo: {self._failure}") from self._failure
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Returns when it is gone; stopping twice is fine."""
         self._stopping.set()
         if self._thread:
             self._thread.join()

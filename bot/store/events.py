@@ -6,6 +6,8 @@ doubles, and an attempt that is not the current one is not listened to. Heartbea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import aiosqlite
 from pydantic import ValidationError
 
@@ -31,33 +33,40 @@ class EventRows(Database):
         Nothing changes for an unknown job, another attempt than the current one, a job that is over or paused, an
         event that was applied before, one whose data cannot be read, and a heartbeat of a running job.
         """
+        changed = await self.apply_events([event])
+        return changed[0] if changed else None
+
+    async def apply_events(self, events: Sequence[Event]) -> list[Job]:
+        """Apply several in order, in one transaction; the jobs that changed, each once, as they are now."""
         async with self.transaction() as tx:
-            try:
-                job = await load_job(tx, event.job_id)
-            except NotFound:
-                return None
-            waiting = job.state in (JobState.QUEUED, JobState.DISPATCHED)
-            if event.attempt != job.attempt or not (waiting or job.state is JobState.RUNNING):
-                return None
-            if event.type is not EventType.HEARTBEAT and not await _insert(tx, event):
-                return None
-            now = self.clock()
-            if waiting:  # an enqueue whose mark got lost counts as sent
-                await tx.execute(
-                    "UPDATE outbox SET sent_at = coalesce(sent_at, ?) WHERE job_id = ? AND attempt = ?",
-                    (now, job.id, job.attempt),
-                )
+            changed = {event.job_id: None for event in events if await self._apply(tx, event)}
+            return [await load_job(tx, job_id) for job_id in changed]
+
+    async def _apply(self, tx: aiosqlite.Connection, event: Event) -> bool:
+        try:
+            job = await load_job(tx, event.job_id)
+        except NotFound:
+            return False
+        waiting = job.state in (JobState.QUEUED, JobState.DISPATCHED)
+        if event.attempt != job.attempt or not (waiting or job.state is JobState.RUNNING):
+            return False
+        if event.type is not EventType.HEARTBEAT and not await _insert(tx, event):
+            return False
+        now = self.clock()
+        if waiting:  # an enqueue whose mark got lost counts as sent
             await tx.execute(
-                "UPDATE jobs SET state = 'running', lease_until = ?, started_at = coalesce(started_at, ?) WHERE id = ?",
-                (now + self.lease_seconds, now, job.id),
+                "UPDATE outbox SET sent_at = coalesce(sent_at, ?) WHERE job_id = ? AND attempt = ?",
+                (now, job.id, job.attempt),
             )
-            try:
-                await self._effect(tx, job, event, now)
-            except (ValidationError, ValueError):
-                return None  # the row stays in the history; a garbled progress line must not stop the rest
-            if event.type is EventType.HEARTBEAT and not waiting:
-                return None
-            return await load_job(tx, job.id)
+        await tx.execute(
+            "UPDATE jobs SET state = 'running', lease_until = ?, started_at = coalesce(started_at, ?) WHERE id = ?",
+            (now + self.lease_seconds, now, job.id),
+        )
+        try:
+            await self._effect(tx, job, event, now)
+        except (ValidationError, ValueError):
+            return False  # the row stays in the history; a garbled progress line must not stop the rest
+        return waiting or event.type is not EventType.HEARTBEAT
 
     async def _effect(self, tx: aiosqlite.Connection, job: Job, event: Event, now: float) -> None:
         match event.type:

@@ -239,6 +239,17 @@ class JobRows(Database):
             job = await load_job(tx, job_id)
             return job.attempt == attempt and job.state.active
 
+    async def take_back(self, job_id: str, attempt: int) -> None:
+        """A dispatched attempt was withdrawn from Redis: it waits here again."""
+        async with self.transaction() as tx:
+            cursor = await tx.execute(
+                "UPDATE jobs SET state = 'queued', lease_until = NULL"
+                " WHERE id = ? AND attempt = ? AND state = 'dispatched'",
+                (job_id, attempt),
+            )
+            if cursor.rowcount:
+                await tx.execute("UPDATE outbox SET sent_at = NULL WHERE job_id = ? AND attempt = ?", (job_id, attempt))
+
     async def start_lease(self, job_id: str, attempt: int, *, seconds: float) -> None:
         """A worker took a dispatched attempt but has not said a word: give it so long for the first one."""
         async with self.transaction() as tx:

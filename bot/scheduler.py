@@ -1,0 +1,243 @@
+"""Which job goes next, and the care that none is lost on the way.
+
+Rule of this file: one scheduler at a time (a lock file), which moves jobs from SQLite to Redis and looks after those
+that are there. SQLite is the truth and RQ a hint; every change is a guarded one in the store, so that each step may be
+repeated after a crash at any point. What workers report is applied by `bot.progress`, not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from bot.records import Job, Owner
+from bot.settings import Settings
+from bot.store import Store, StoreUnavailable
+from jobs.artifacts import Artifacts
+from jobs.attempt import attempt_folder, read_event_file
+from jobs.contract import Event, EventType, JobState, WorkerInfo
+from jobs.errors import AfinaError, QueueUnavailable
+from jobs.queue import Queue
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+STOP_AGAIN_SECONDS = 5.0
+# Number of an event that no worker wrote: the result that was found beside a published adapter.
+FOUND_SEQ = 2**31 - 1
+
+Fits = Callable[[Job, WorkerInfo], bool]
+Listener = Callable[[Job], Awaitable[None]]
+
+
+def fits_anywhere(job: Job, worker: WorkerInfo) -> bool:
+    return True
+
+
+def pick(
+    jobs: Sequence[Job], workers: Sequence[WorkerInfo], *, max_running: int = 1, fits: Fits = fits_anywhere
+) -> list[Job]:
+    """Which queued jobs to hand over now, in order; pure.
+
+    At most one job waits in Redis per worker that takes jobs. Whoever has the fewest jobs with workers goes first, then
+    the older job; nobody has more than `max_running` there; what fits no worker waits.
+    """
+    workers = [worker for worker in workers if not worker.paused]
+    room = len(workers) - sum(job.state is JobState.DISPATCHED for job in jobs)
+    held: Counter[Owner] = Counter(job.owner for job in jobs if job.state.active)
+    waiting = [job for job in jobs if job.state is JobState.QUEUED and any(fits(job, worker) for worker in workers)]
+    chosen: list[Job] = []
+    while len(chosen) < room and (open_to := [job for job in waiting if held[job.owner] < max_running]):
+        job = min(open_to, key=lambda job: (held[job.owner], job.created_at))
+        waiting.remove(job)
+        held[job.owner] += 1
+        chosen.append(job)
+    return chosen
+
+
+def target(job: Job, workers: Sequence[WorkerInfo], fits: Fits) -> str | None:
+    """None when any worker will do, else the name of the one that fits with the least to do."""
+    takers = [worker for worker in workers if not worker.paused]
+    able = [worker for worker in takers if fits(job, worker)]
+    if len(able) == len(takers):
+        return None
+    return min(able, key=lambda worker: (worker.current_job is not None, worker.name)).name
+
+
+@contextlib.asynccontextmanager
+async def only_one(path: Path) -> AsyncIterator[None]:
+    """Hold a lock file. Raises AfinaError when another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AfinaError(
+                "Ya hay otro bot en marcha con esta carpeta de datos.", hint="Detén uno de los dos, o usa otra carpeta."
+            ) from None
+        yield
+
+
+class Scheduler:
+    """`run()` works until it is cancelled. `fits`: may this job run on that worker? `artifacts`: where finished
+    adapters are looked for when their result got lost."""
+
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        settings: Settings,
+        *,
+        artifacts: Artifacts | None = None,
+        fits: Fits = fits_anywhere,
+        tick_seconds: float = TICK_SECONDS,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._settings = settings
+        self._artifacts = artifacts or Artifacts(settings.artifacts)
+        self._fits = fits
+        self._tick_seconds = tick_seconds
+        self._wake = asyncio.Event()
+        self._listeners: list[Listener] = []
+        self._blind = True  # nothing could be heard of workers lately
+        self._reconcile_at = 0.0  # monotonic
+        self._asked: dict[str, tuple[str, float]] = {}  # rq id → kind of stop, monotonic time it was last asked for
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every job that changed here."""
+        self._listeners.append(listener)
+
+    def nudge(self) -> None:
+        """Something is new in the store: look at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Raises AfinaError when another process schedules for this data folder."""
+        async with only_one(self._settings.data_dir / "run" / "scheduler.lock"):
+            while True:
+                await self._tick_safely()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._tick_seconds)
+                self._wake.clear()
+
+    async def _tick_safely(self) -> None:
+        try:
+            await self.tick()
+        except QueueUnavailable:
+            if not self._blind:
+                log.warning("Redis does not answer; jobs wait in SQLite")
+            self._blind = True
+        except StoreUnavailable as error:
+            log.warning("the store is not available: %s", error)
+        except Exception:
+            log.exception("scheduler tick failed, trying again")
+
+    async def tick(self) -> None:
+        """One round. Raises QueueUnavailable; a round that broke off may be repeated from the start."""
+        workers = await asyncio.to_thread(self._queue.workers)
+        if self._blind:
+            await self._store.extend_leases()
+            self._blind, self._reconcile_at = False, 0.0
+        now = time.monotonic()
+        due = now >= self._reconcile_at
+        for job in await self._store.open_jobs():
+            if job.state.active and (job.cancel_requested or job.pause_requested):
+                await self._stop(job, now)
+            elif job.lease_until is not None and job.lease_until < self._store.clock():
+                await self._bury(job)
+            elif due and job.state is JobState.DISPATCHED:
+                await self._look_after(job, workers)
+        if due:
+            self._reconcile_at = now + self._settings.reconcile_every
+        await self._dispatch(workers)
+
+    async def _dispatch(self, workers: Sequence[WorkerInfo]) -> None:
+        jobs = await self._store.open_jobs()
+        for job in pick(jobs, workers, max_running=self._settings.max_running_jobs, fits=self._fits):
+            await self._send(job, target(job, workers, self._fits))
+
+    async def _send(self, job: Job, worker: str | None) -> None:
+        """Redis first, then the mark. A crash between the two sends it again, which Redis refuses as a double."""
+        await asyncio.to_thread(self._queue.submit, job.request, timeout=self._settings.job_timeout, worker=worker)
+        if await self._store.mark_dispatched(job.id, job.attempt):
+            await self._announce(await self._store.job(job.id))
+        else:  # cancelled or paused in between
+            await asyncio.to_thread(self._queue.request_stop, job.id, job.attempt, "cancelled")
+
+    async def _stop(self, job: Job, now: float) -> None:
+        """Pass a person's wish on, again and again until the worker answers."""
+        kind: Literal["cancelled", "paused"] = "cancelled" if job.cancel_requested else "paused"
+        rq_id = job.request.rq_id
+        asked, at = self._asked.get(rq_id, ("", 0.0))
+        if asked == kind and now - at < STOP_AGAIN_SECONDS:
+            return
+        await asyncio.to_thread(self._queue.request_stop, job.id, job.attempt, kind)
+        self._asked[rq_id] = (kind, now)
+        silent = job.lease_until is None or job.lease_until < self._store.clock()
+        if silent and await asyncio.to_thread(self._queue.state, rq_id) != "started":
+            await self._give_up(job)
+        elif job.lease_until is None:
+            await self._store.start_lease(job.id, job.attempt, seconds=self._settings.lease_seconds)
+        elif silent:
+            await self._bury(job)
+
+    async def _bury(self, job: Job) -> None:
+        """No sign of life: look whether it ended without our hearing of it, else give the attempt up."""
+        folder = attempt_folder(self._settings.data_dir, job.id, job.attempt)
+        written = await asyncio.to_thread(read_event_file, folder)  # where the worker shares our disk
+        alive = written and self._store.clock() - written[-1].created_at < self._settings.lease_seconds
+        await self._store.apply_events(written if alive else [e for e in written if e.type is not EventType.HEARTBEAT])
+        if alive:
+            return
+        result = await asyncio.to_thread(self._artifacts.result, job.request.adapter_name)
+        if result is not None:
+            found = Event(
+                job_id=job.id,
+                attempt=job.attempt,
+                seq=FOUND_SEQ,
+                created_at=self._store.clock(),
+                type=EventType.RESULT,
+                message="Recuperado después de un corte.",
+                data=result.model_dump(mode="json"),
+            )
+            await self._store.apply_event(found)
+        after = await self._store.job(job.id)
+        if after.attempt == job.attempt and after.state.active:
+            await self._give_up(after, silent_since=job.lease_until)
+        else:
+            await self._announce(after)
+
+    async def _give_up(self, job: Job, *, silent_since: float | None = None) -> None:
+        log.warning("attempt %s is dead (silent since %s)", job.request.rq_id, silent_since)
+        after = await self._store.give_up_attempt(job.id, job.attempt, seen_lease=job.lease_until)
+        if after is not None:
+            await self._announce(after)
+
+    async def _look_after(self, job: Job, workers: Sequence[WorkerInfo]) -> None:
+        """A dispatched job of which no worker has spoken yet."""
+        rq_id = job.request.rq_id
+        match await asyncio.to_thread(self._queue.state, rq_id):
+            case "missing":  # Redis lost it
+                await self._send(job, target(job, workers, self._fits) if workers else None)
+            case "queued":
+                chosen = await asyncio.to_thread(self._queue.target, rq_id)
+                gone = chosen is not None and chosen not in {worker.name for worker in workers}
+                if gone and await asyncio.to_thread(self._queue.withdraw, rq_id):
+                    await self._store.take_back(job.id, job.attempt)
+            case _:  # taken: its first word is due
+                await self._store.start_lease(job.id, job.attempt, seconds=self._settings.lease_seconds)
+
+    async def _announce(self, job: Job) -> None:
+        for listener in self._listeners:
+            try:
+                await listener(job)
+            except Exception:
+                log.exception("a listener failed on job %s", job.id)
