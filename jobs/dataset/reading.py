@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from jobs.dataset.chat import Turns, read_messages
 from jobs.dataset.example import Example, Kind
+from jobs.dataset.fast import FastReader
 from jobs.dataset.pairs import read_alpaca, read_prompt_completion, read_text
 from jobs.dataset.preference import read_kto, read_openai_preference, read_preference
 from jobs.dataset.problem import Findings
@@ -30,12 +31,14 @@ class Reading:
     keys: tuple[str, ...] = ()  # of an object of unknown shape
 
 
-def read_line(raw: bytes, found: Findings) -> Reading:
+def read_line(raw: bytes, found: Findings, fast: FastReader | None = None) -> Reading:
     """Read one line (without its end); all problems go to `found`, and an example is returned only without errors.
 
     An unknown shape is no problem yet: the caller, who sees the whole file, tells it.
     """
-    value = parse_line(raw, found)
+    value = fast.quick_value(raw) if fast else INVALID
+    if value is INVALID:
+        value = parse_line(raw, found)
     if value is INVALID:
         return Reading()
     if not isinstance(value, dict):

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.dataset.check import check_file, numbered_lines, scan_lines
+from jobs.dataset.check import check_file
 from jobs.dataset.container import look_at
 from jobs.dataset.limits import Limits
 from jobs.dataset.report import Report
+from jobs.dataset.scan import numbered_lines, scan_lines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,7 @@ def repair_file(path: Path, out: Path, *, limits: Limits | None = None) -> Repai
         return Repair(changes=(), report=None)
     changes = [Change(line=None, code=problem.code, message="Quitada la marca BOM.") for problem in found.mended]
     scan = scan_lines(path, found, limits)
-    good = {number for number, shape, usable in scan.shapes if usable and shape is scan.main}
+    good = scan.usable
     if not good:
         return Repair(changes=(), report=None)
     with out.open("wb") as target:

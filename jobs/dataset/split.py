@@ -7,11 +7,11 @@ system message apart) or the same text form a group; groups go whole to one side
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
 from jobs.dataset.example import Example, Kind
+from jobs.dataset.words import normalised
 
 
 def split_examples(examples: Sequence[Example], *, fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
@@ -45,9 +45,3 @@ def group_key(example: Example) -> str:
         return normalised(example.text)
     spoken = [message for message in example.prompt if message.role != "system"]
     return "\x1f".join(f"{message.role}:{normalised(message.content)}" for message in spoken)
-
-
-def normalised(text: str) -> str:
-    """Without case, accents, punctuation and repeated blanks."""
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())

@@ -15,7 +15,7 @@ from jobs.dataset.problem import Findings
 
 INVALID: Final = object()  # what parse_line returns when there is no value
 
-_ABSURD_DIGITS = 309  # an integer with so many digits does not fit a double
+ABSURD_DIGITS = 309  # an integer with so many digits does not fit a double
 _PYTHON_LITERAL = re.compile(r"(True|False|None)\b")
 _NOT_JSON_NUMBER = re.compile(r"-?(NaN|Infinity|inf|nan)\b")
 _UNQUOTED_KEY = re.compile(r"[A-Za-z_]\w*\s*:")
@@ -90,7 +90,7 @@ def parse_line(raw: bytes, found: Findings) -> Any:
     except RecursionError:
         found.add("too_deep", limit=found.limits.depth)
         return INVALID
-    if not _shallow(value, raw, found.limits.depth):
+    if not is_shallow(value, raw, found.limits.depth):
         found.add("too_deep", limit=found.limits.depth)
         return INVALID
     if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
@@ -119,7 +119,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _sane_int(digits: str) -> int:
-    if len(digits) >= _ABSURD_DIGITS:
+    if len(digits) >= ABSURD_DIGITS:
         raise _Strict("absurd_number")
     return int(digits)
 
@@ -131,7 +131,7 @@ def _sane_float(digits: str) -> float:
     return value
 
 
-def _shallow(value: Any, raw: bytes, limit: int) -> bool:
+def is_shallow(value: Any, raw: bytes, limit: int) -> bool:
     """Whether the nesting of `value` stays within `limit`; counts brackets first because that is cheap."""
     if raw.count(b"{") + raw.count(b"[") <= limit:
         return True

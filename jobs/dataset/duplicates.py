@@ -1,0 +1,165 @@
+"""Examples that say the same: exact and near duplicates, contradictions, overlap of two files.
+
+Rule of this file: the later line is told, with the line that it repeats. Near duplicates are found with MinHash over
+pairs of words and then compared word by word, because templates with other words in them are different examples.
+Inputs and answers are compared apart: one input with two answers is a contradiction, not a twin.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from datasketch import MinHash, MinHashLSH
+
+from jobs.dataset.example import Example, Kind, Message
+from jobs.dataset.problem import Problem, make_problem
+from jobs.dataset.words import nearly_equal, normalised
+
+PERMUTATIONS: Final = 32
+LIKENESS: Final = 0.6  # Jaccard estimate above which two examples are compared word by word
+WORDS: Final = 400  # of each side that are compared
+CANDIDATES: Final = 6  # compared for one example
+CONTRADICTION_WORDS: Final = 30  # two longer answers to one input are variants, not contradictions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """What is compared of one example."""
+
+    line: int
+    kind: Kind
+    exact: str  # everything that is trained on
+    asked: str  # normalised input
+    answered: str  # normalised answer, with its judgement where there is one
+    answer_length: int  # words
+
+    @property
+    def loose(self) -> str:
+        return f"{self.kind}\x1e{self.asked}\x1e{self.answered}"
+
+
+def fingerprint(example: Example) -> Fingerprint:
+    if example.kind is Kind.TEXT:
+        asked, answered = "", normalised(example.text)
+    else:
+        asked = _said(example.prompt)
+        answered = _said(_answer_turns(example))
+    if example.kind is Kind.KTO:
+        answered += f"\x1f{example.desirable}"
+    if example.kind is Kind.PREFERENCE:
+        answered += "\x1f" + _said(example.rejected)
+    return Fingerprint(
+        line=example.line,
+        kind=example.kind,
+        exact=_exact(example),
+        asked=asked,
+        answered=answered,
+        answer_length=answered.count(" ") + 1,
+    )
+
+
+def _answer_turns(example: Example) -> Sequence[Message]:
+    return example.chosen if example.kind is Kind.PREFERENCE else example.messages[-1:]
+
+
+def _said(turns: Sequence[Message]) -> str:
+    return "\x1f".join(f"{turn.role} {normalised(turn.content)}{_calls(turn)}" for turn in turns)
+
+
+def _calls(turn: Message) -> str:
+    return f" {json.dumps(turn.tool_calls, sort_keys=True)}" if turn.tool_calls else ""
+
+
+def _exact(example: Example) -> str:
+    def turns(messages: Sequence[Message]) -> str:
+        return "\x1f".join(f"{turn.role}\x1d{turn.content}{_calls(turn)}" for turn in messages)
+
+    sides = (turns(example.messages), turns(example.chosen), turns(example.rejected), example.text)
+    return "\x1e".join((example.kind, *sides, str(example.desirable)))
+
+
+def find_duplicates(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
+    """Exact duplicates, then near ones, at the later line of each pair."""
+    first_exact: dict[str, int] = {}
+    first_loose: dict[str, int] = {}
+    unique: list[Fingerprint] = []
+    for item in prints:
+        if (line := first_exact.get(item.exact)) is not None:
+            yield make_problem("duplicate", item.line, other=line)
+        elif (line := first_loose.get(item.loose)) is not None:
+            yield make_problem("near_duplicate", item.line, other=line)
+        else:
+            unique.append(item)
+        first_exact.setdefault(item.exact, item.line)
+        first_loose.setdefault(item.loose, item.line)
+    yield from _find_near(unique)
+
+
+def _find_near(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
+    """Pairs that MinHash proposes and a comparison word by word confirms."""
+    index = MinHashLSH(threshold=LIKENESS, num_perm=PERMUTATIONS)
+    sides = [(item.asked.split()[:WORDS], item.answered.split()[:WORDS]) for item in prints]
+    sketches = MinHash.bulk(
+        [_shingles([*asked, *answered]) for asked, answered in sides], num_perm=PERMUTATIONS, hashfunc=zlib.crc32
+    )
+    for place, sketch in enumerate(sketches):
+        for candidate in sorted(index.query(sketch))[:CANDIDATES]:
+            same_kind = prints[place].kind is prints[candidate].kind
+            if same_kind and _twins(sides[place], sides[candidate]):
+                yield make_problem("near_duplicate", prints[place].line, other=prints[candidate].line)
+                break
+        index.insert(place, sketch)
+
+
+def _shingles(words: Sequence[str]) -> list[bytes]:
+    """Pairs of neighbouring words."""
+    if len(words) < 2:
+        return [word.encode() for word in words] or [b""]
+    return [f"{one} {other}".encode("utf-8", "surrogatepass") for one, other in pairwise(words)]
+
+
+def _twins(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:
+    """Both sides nearly equal, and not one input with two answers."""
+    return nearly_equal(one[0], other[0]) and nearly_equal(one[1], other[1])
+
+
+def find_contradictions(prints: Iterable[Fingerprint]) -> Iterator[Problem]:
+    """One input with different short answers; the same pair judged the other way round."""
+    answers: defaultdict[tuple[Kind, str], dict[str, int]] = defaultdict(dict)
+    for item in prints:
+        if item.kind is Kind.TEXT:
+            continue
+        known = answers[item.kind, item.asked]
+        if item.answered not in known:
+            if (line := _contradicted(item, known)) is not None:
+                yield make_problem("contradiction", item.line, other=line)
+            known[item.answered] = item.line
+
+
+def _contradicted(item: Fingerprint, known: dict[str, int]) -> int | None:
+    if item.kind is Kind.CHAT:
+        short = item.answer_length <= CONTRADICTION_WORDS
+        return next((line for answer, line in known.items() if short and answer.count(" ") < CONTRADICTION_WORDS), None)
+    first, second = item.answered.split("\x1f", 1) if "\x1f" in item.answered else (item.answered, "")
+    if item.kind is Kind.KTO:
+        return known.get(f"{first}\x1f{second != 'True'}")
+    return known.get(f"{second}\x1f{first}")
+
+
+def find_overlap(train: Iterable[Example], validation: Iterable[Example]) -> tuple[list[Problem], list[Problem]]:
+    """Examples that stand in both files: problems of each, at its own lines, in the order (train, validation)."""
+    ours = [fingerprint(example) for example in train]
+    theirs = [fingerprint(example) for example in validation]
+    sides: list[list[Problem]] = []
+    for one, other in ((ours, theirs), (theirs, ours)):
+        lines = {item.loose: item.line for item in reversed(other)}
+        sides.append(
+            [make_problem("split_overlap", item.line, other=lines[item.loose]) for item in one if item.loose in lines]
+        )
+    return sides[0], sides[1]
