@@ -24,6 +24,7 @@ from discord import app_commands
 from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 
+from bot.cogs.board import Board
 from bot.cogs.replies import answer_error, tell
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then
 
 def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
     """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
-    return []
+    from bot.cogs import jobs, models, training
+
+    return [
+        (training.TrainingCog(services), training.dynamic_items()),
+        (jobs.JobsCog(services), jobs.dynamic_items()),
+        (models.ModelsCog(services), models.dynamic_items()),
+    ]
 
 
 def redirect(settings: Settings) -> None:
@@ -86,6 +93,7 @@ class Afina(commands.Bot):
         )
         self.services = services
         self.online = asyncio.Event()  # READY seen once and every cog loaded
+        self.board = Board(self, services)
         self.homes: dict[int, int] = {}  # person → server whose workshop is in their direct messages
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
@@ -168,6 +176,7 @@ class Afina(commands.Bot):
     async def on_ready(self) -> None:
         log.info("ready as %s in %d servers", self.user, len(self.guilds))
         self.online.set()
+        await self.board.start()
 
     async def on_message(self, message: discord.Message, /) -> None:
         """No prefix commands: the cogs listen to messages themselves."""
@@ -224,4 +233,5 @@ class Afina(commands.Bot):
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
+        await self.board.close()
         await super().close()

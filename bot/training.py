@@ -178,7 +178,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
 
 async def tweak(services: Services, draft: Draft, answers: Mapping[str, str]) -> Draft:
     """The draft with the answers of the form *Avanzado*; an empty answer keeps what was there. Raises BadInput."""
-    _must_be_open(draft)
+    must_be_open(draft)
     changes = {field: parse_value(field, text) for field, text in answers.items() if text.strip()}
     try:
         recipe = Recipe.model_validate({**draft.recipe.model_dump(), **changes})
@@ -222,7 +222,7 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
 
 async def discard(services: Services, draft: Draft) -> Draft:
     """Forget the draft. Raises WrongState once it is a job."""
-    _must_be_open(draft)
+    must_be_open(draft)
     gone = draft.model_copy(update={"state": "discarded"})
     await _save(services, gone)
     return gone
@@ -324,6 +324,12 @@ def clean_name(name: str) -> str:
     return cleaned
 
 
+def suggested_name(text: str) -> str:
+    """A name for the form, from the name of the data: «reseñas.jsonl» → «reseñas»."""
+    stem = re.sub(r"\.(jsonl?|txt|csv)$", "", text, flags=re.IGNORECASE).strip()
+    return stem[:NAME_LENGTH].strip() or "mi modelo"
+
+
 def free_name(name: str, taken: Sequence[str]) -> str:
     """`name`, or «name 2», «name 3» … where it is taken (case does not count)."""
     used = {one.casefold() for one in taken}
@@ -397,7 +403,8 @@ def _check_limit(services: Services, open_jobs: int) -> None:
         )
 
 
-def _must_be_open(draft: Draft) -> None:
+def must_be_open(draft: Draft) -> None:
+    """Raises WrongState for a draft that was confirmed or discarded."""
     if draft.state in ("confirmed", "confirming"):
         raise WrongState("Ese entrenamiento ya está confirmado.", hint="Míralo con /entrenamientos ver.")
     if draft.state == "discarded":

@@ -22,6 +22,7 @@ from bot.errors import BadInput
 from bot.records import Owner
 
 if TYPE_CHECKING:
+    from bot.cogs.board import Board
     from bot.services import Services
 
 ID_PATTERN = r"[A-Za-z0-9_.:-]{1,80}"
@@ -30,6 +31,11 @@ ID_PATTERN = r"[A-Za-z0-9_.:-]{1,80}"
 def services_of(interaction: discord.Interaction) -> Services:
     """The parts of the bot that got this interaction."""
     return interaction.client.services  # type: ignore[attr-defined, no-any-return]
+
+
+def board_of(interaction: discord.Interaction) -> Board:
+    """Where the progress cards of jobs are kept true."""
+    return interaction.client.board  # type: ignore[attr-defined, no-any-return]
 
 
 def owner_of(interaction: discord.Interaction) -> Owner:
@@ -99,19 +105,6 @@ class Action(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:non
     async def run(self, interaction: discord.Interaction) -> None:
         """Do it. Acknowledge first (defer); raise AfinaErrors for what the person should read."""
         raise NotImplementedError
-
-
-class Elsewhere(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:"):
-    """A button that another cog answers: `Elsewhere("afina:chat:open:ID", label="Charlar")`.
-
-    discord.py accepts it because the template matches the beginning, and never dispatches to it because that would
-    need the template to match the whole id; so only the cog that registered the verb hears of the click.
-    """
-
-    def __init__(
-        self, custom_id: str, *, label: str, style: discord.ButtonStyle = discord.ButtonStyle.secondary
-    ) -> None:
-        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id))
 
 
 class Form(discord.ui.Modal):

@@ -61,7 +61,7 @@ async def _make(services: Services, interaction: discord.Interaction[Any], owner
     place: Workshop | None = await _make_thread(interaction)
     if place is None:
         place = await _make_dm(interaction)
-        await interaction.client.make_home(owner.user_id, owner.guild_id)  # type: ignore[attr-defined]
+        await interaction.client.make_home(owner.user_id, owner.guild_id)
     await services.store.set_workshop(owner, place.id)
     return place
 

@@ -65,6 +65,25 @@ def card(
     return view
 
 
+class Elsewhere(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:"):
+    """A button that some cog answers: `Elsewhere("afina:chat:open:ID", label="Charlar")`.
+
+    discord.py accepts it because the template matches the beginning, and never dispatches to it because that would
+    need the template to match the whole id; so only the cog that registered the verb hears of the click, and the
+    library keeps nothing about the message in memory.
+    """
+
+    def __init__(
+        self,
+        custom_id: str,
+        *,
+        label: str,
+        style: discord.ButtonStyle = discord.ButtonStyle.secondary,
+        disabled: bool = False,
+    ) -> None:
+        super().__init__(discord.ui.Button(label=label, style=style, custom_id=custom_id, disabled=disabled))
+
+
 def rows(actions: Sequence[discord.ui.Item[Any]]) -> list[list[discord.ui.Item[Any]]]:
     """Five buttons a row; a select alone in its row."""
     out: list[list[discord.ui.Item[Any]]] = []
