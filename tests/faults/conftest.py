@@ -1,0 +1,9 @@
+import pytest
+
+from tests.faults.stage import Stage
+
+
+@pytest.fixture
+async def stage(tmp_path):
+    async with Stage.open(tmp_path) as stage:
+        yield stage

@@ -1,0 +1,185 @@
+"""The whole way of a job on real processes: SQLite, embedded Redis, a bot without Discord, workers with a fake trainer.
+
+Everything waits on conditions with generous limits; nothing here depends on how fast the machine is.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+
+from bot.records import CONSOLE, Dataset, Job, Owner
+from bot.store import Store
+from jobs.artifacts import Artifacts
+from jobs.attempt import attempt_folder, connect, read_event_file
+from jobs.contract import EventType, JobState, Recipe
+from jobs.redis_server import RedisServer
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60.0  # seconds; a limit, not an expectation
+
+
+class Stage:
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder = folder
+        self.store = store
+        self.artifacts = Artifacts(str(folder))
+        self.redis = RedisServer(folder / "redis")
+        self.processes: list[subprocess.Popen] = []
+        self.log = (folder / "processes.log").open("ab")
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, folder: Path) -> AsyncIterator["Stage"]:
+        async with Store.open(folder / "afina.sqlite3") as store:
+            stage = cls(folder, store)
+            stage.redis.start()
+            try:
+                yield stage
+            finally:
+                stage.close()
+
+    def close(self) -> None:
+        for process in self.processes:
+            self.kill(process)
+        self.redis.stop()
+        self.log.close()
+
+    # Processes
+
+    def _start(self, *arguments: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def start_bot(self, crash_point: str = "") -> subprocess.Popen:
+        return self._start("tests.faults.bot_process", str(self.folder), self.redis.url, crash_point)
+
+    def start_worker(self) -> subprocess.Popen:
+        return self._start("tests.jobs.worker_process", str(self.folder), self.redis.url)
+
+    def start(self, *, workers: int = 1) -> tuple[subprocess.Popen, subprocess.Popen]:
+        """A bot and workers; the bot and the first worker."""
+        first, *_ = [self.start_worker() for _ in range(workers)]
+        return self.start_bot(), first
+
+    def kill(self, process: subprocess.Popen, number: int = signal.SIGKILL) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        return process.wait(timeout=PATIENCE)
+
+    def restart_redis(self) -> None:
+        self.redis.stop()
+        self.redis = RedisServer(self.folder / "redis")
+        self.redis.start()
+
+    def client(self):
+        return connect(self.redis.url)
+
+    @staticmethod
+    def horses(worker: subprocess.Popen) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(worker.pid).children()
+        return []
+
+    # Jobs
+
+    async def submit(
+        self, options: str = "steps=10&pause=0.02", *, owner: Owner = CONSOLE, name: str = "modelo"
+    ) -> Job:
+        """`options`: see tests/jobs/fake.py."""
+        dataset = Dataset(
+            id="datos", owner=owner, name="datos", version=1, parent_id=None, path="datasets/datos/v1.jsonl",
+            sha256="0" * 64, bytes=1, format="messages", verdict="valid", examples=1, usable=1, report={},
+            consent_at=1.0, created_at=1.0,
+        )  # fmt: skip
+        return await self.store.submit_job(
+            owner=owner, name=name, dataset=dataset, base_id=options, recipe=Recipe(), limit=None
+        )
+
+    async def until(self, condition: Callable, what: str = "condition") -> None:
+        end = time.monotonic() + PATIENCE
+        while not await _truth(condition):
+            assert time.monotonic() < end, f"waited in vain for: {what}\n{self.tail()}"
+            await asyncio.sleep(0.02)
+
+    async def until_state(self, job: Job, *states: JobState) -> Job:
+        async def there() -> bool:
+            return (await self.store.job(job.id)).state in states
+
+        await self.until(there, f"{job.id} to be {states}, is {(await self.store.job(job.id))}")
+        return await self.store.job(job.id)
+
+    async def until_step(self, job: Job, step: int) -> Job:
+        async def there() -> bool:
+            now = await self.store.job(job.id)
+            return now.step >= step or now.state.terminal
+
+        await self.until(there, f"{job.id} to reach step {step}")
+        return await self.store.job(job.id)
+
+    async def done(self, job: Job) -> Job:
+        """Wait for the end and check that the job ended well exactly once: one model, whole, of the last attempt."""
+        over = await self.until_state(job, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+        assert over.state is JobState.SUCCEEDED, f"{over}\n{self.tail()}"
+        await self.audit(over)
+        return over
+
+    async def audit(self, job: Job) -> None:
+        """0 lost, 0 doubled, 0 torn: for a job that is over."""
+        models = [model for model in await self.store.models(job.owner) if model.job_id == job.id]
+        events = await self.store.events(job.id)
+        assert len({(event.attempt, event.seq) for event in events}) == len(events)
+        results = [event for event in events if event.type is EventType.RESULT]
+        if job.state is not JobState.SUCCEEDED:
+            assert (models, results) == ([], [])
+            return
+        assert (len(models), len(results)) == (1, 1), (models, results)
+        folder = self.artifacts.adapter(models[0].adapter_name)
+        weights = (folder / "adapter_model.safetensors").read_bytes()
+        assert hashlib.sha256(weights).hexdigest() == models[0].adapter_sha256
+        assert weights == f"{job.id} {job.attempt}".encode() * 1000
+
+    def started_attempts(self, job: Job) -> list[int]:
+        """Attempts of which a trainer wrote a first word."""
+        folders = (self.folder / "jobs" / job.id).glob("[0-9]*")
+        return sorted(int(folder.name) for folder in folders if read_event_file(folder))
+
+    def history(self, job: Job, attempt: int) -> list:
+        return read_event_file(attempt_folder(self.folder, job.id, attempt))
+
+    def tail(self) -> str:
+        self.log.flush()
+        return (self.folder / "processes.log").read_bytes()[-6000:].decode(errors="replace")
+
+
+async def _truth(condition: Callable) -> bool:
+    answer = condition()
+    return bool(await answer if asyncio.iscoroutine(answer) else answer)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def stop_process(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
