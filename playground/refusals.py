@@ -55,7 +55,7 @@ class FormErrors:
 
     def length(self, path: str, value: str, low: int, high: int) -> None:
         if not low <= len(value) <= high:
-            if low and len(value) < low:
+            if low:
                 self.add(path, "BASE_TYPE_BAD_LENGTH", f"Must be between {low} and {high} in length.")
             else:
                 self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {high} or fewer in length.")

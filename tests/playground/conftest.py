@@ -6,10 +6,13 @@ The bots here are small, one for each thing that is tested; the client is unmodi
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 import yarl
@@ -78,3 +81,55 @@ async def place() -> AsyncIterator[Playground]:
         playground.guild("Comunidad", channels=("general", "modelos"), forums=("ayuda",))
         yield playground
         assert playground.unhandled == []
+
+
+class Raw:
+    """REST without a client library: what is sent is what arrives."""
+
+    def __init__(self, place: Playground, session: aiohttp.ClientSession) -> None:
+        self.place = place
+        self.session = session
+
+    async def __call__(self, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+        """Status and JSON of an answer."""
+        headers = {"Authorization": f"Bot {self.place.token}"} | options.pop("headers", {})
+        async with self.session.request(
+            method, self.place.api_url + path, json=body, headers=headers, **options
+        ) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else None
+
+    async def send(self, channel: int, **body: Any) -> tuple[int, Any]:
+        """POST a message."""
+        return await self("POST", f"/channels/{channel}/messages", body)
+
+    async def upload(self, path: str, payload: dict[str, Any], *files: tuple[str, bytes]) -> tuple[int, Any]:
+        """POST a multipart request."""
+        form = aiohttp.FormData(quote_fields=False)
+        form.add_field("payload_json", json.dumps(payload))
+        for index, (name, data) in enumerate(files):
+            form.add_field(f"files[{index}]", io.BytesIO(data), filename=name, content_type="application/octet-stream")
+        headers = {"Authorization": f"Bot {self.place.token}"}
+        async with self.session.post(self.place.api_url + path, data=form, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+
+@pytest.fixture
+async def raw(place: Playground) -> AsyncIterator[Raw]:
+    async with aiohttp.ClientSession() as session:
+        yield Raw(place, session)
+
+
+def mistakes(answer: dict[str, Any]) -> dict[str, str]:
+    """The form errors of an answer: dotted path → code."""
+    found: dict[str, str] = {}
+
+    def walk(node: Any, path: str) -> None:
+        for key, value in node.items():
+            if key == "_errors":
+                found[path] = value[0]["code"]
+            else:
+                walk(value, f"{path}.{key}".lstrip("."))
+
+    walk(answer.get("errors", {}), "")
+    return found
