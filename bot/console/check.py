@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bot.settings import Settings
-from jobs.dataset import Limits, Problem, Report, check_file, repair_file
+from jobs.dataset import Limits, Problem, Report, Severity, check_file, repair_file
 
 _VERDICT = {
     "valid": "Listo para entrenar",
@@ -39,15 +39,32 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     limits = limits_from(settings)
     good = True
     for path in arguments.files:
-        report = check_file(path, limits=limits, name=str(path))
+        report = examine(path, limits)
         good = good and report.verdict != "rejected"
         if arguments.json:
             print(json.dumps(report.to_dict(), ensure_ascii=False), flush=True)
         else:
             show(report)
-        if arguments.fix is not None:
+        if arguments.fix is not None and report.examples:
             good = _fix(path, arguments.fix, limits, quiet=arguments.json)
     return 0 if good else 1
+
+
+def examine(path: Path, limits: Limits) -> Report:
+    """The report on a file; one that cannot be opened is rejected like one that cannot be read."""
+    try:
+        return check_file(path, limits=limits, name=str(path))
+    except OSError as error:
+        why = "No existe ese archivo." if isinstance(error, FileNotFoundError) else "No puedo abrir ese archivo."
+        problem = Problem(
+            code="unreadable_file",
+            severity=Severity.ERROR,
+            line=None,
+            field=None,
+            message=why,
+            fix="Revisa el nombre, la carpeta y los permisos.",
+        )
+        return Report(file=str(path), format=None, examples=0, usable=None, problems=(problem,))
 
 
 def _fix(path: Path, out: Path, limits: Limits, *, quiet: bool) -> bool:
@@ -57,12 +74,13 @@ def _fix(path: Path, out: Path, limits: Limits, *, quiet: bool) -> bool:
         say.print("El archivo reparado no puede pisar el original: elige otro nombre para --fix.", markup=False)
         return False
     repair = repair_file(path, out, limits=limits)
-    if not repair.usable:
+    if repair.report is None:
         say.print("No queda ninguna línea utilizable, así que no he escrito nada.", markup=False)
         return False
-    say.print(f"\n{out}: {repair.usable} ejemplos utilizables. El original no se ha tocado.", markup=False)
+    say.print(f"\n{out}: {repair.report.usable} ejemplos utilizables. El original no se ha tocado.", markup=False)
     for change in repair.changes[:_SHOWN_LINES]:
-        say.print(f"  {change}", markup=False)
+        where = f"línea {change.line}: " if change.line is not None else ""
+        say.print(f"  {where}{change.message}", markup=False)
     if len(repair.changes) > _SHOWN_LINES:
         say.print(f"  … y {len(repair.changes) - _SHOWN_LINES} cambios más.", markup=False)
     return repair.report.verdict != "rejected"

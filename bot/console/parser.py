@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jobs.contract import Method, Preset
 
@@ -27,16 +28,21 @@ _MESSAGES = (
 
 
 class _Help(argparse.HelpFormatter):
-    def add_usage(self, usage, actions, groups, prefix=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
         super().add_usage(usage, actions, groups, "Uso: " if prefix is None else prefix)
 
 
 class Parser(argparse.ArgumentParser):
     """argparse's parser, speaking Spanish. Wrong use ends the process with code 2."""
 
-    def __init__(self, *args: object, **options: object) -> None:
-        options.setdefault("formatter_class", _Help)
-        super().__init__(*args, add_help=False, allow_abbrev=False, **options)  # type: ignore[arg-type]
+    def __init__(self, *, prog: str | None = None, description: str | None = None) -> None:
+        super().__init__(prog, description=description, formatter_class=_Help, add_help=False, allow_abbrev=False)
         self._positionals.title = "Argumentos"
         self._optionals.title = "Opciones"
         self.add_argument("-h", "--help", action="help", help="muestra esta ayuda")
@@ -52,8 +58,9 @@ def build_parser() -> Parser:
     parser = Parser(prog="afina", description="Afina: aprende a ajustar modelos de lenguaje, en español.")
     commands = parser.add_subparsers(dest="command", metavar="ORDEN", title="Órdenes", required=True)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+    def add(name: str, text: str) -> Parser:
+        added: Parser = commands.add_parser(name, help=text, description=text)
+        return added
 
     demo = add("demo", "enseña todo Afina en esta máquina, sin token ni GPU")
     demo.add_argument("--keep", action="store_true", help="al terminar, sigue en marcha hasta Ctrl-C")
@@ -75,7 +82,7 @@ def build_parser() -> Parser:
     return parser
 
 
-def _data_commands(add) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _data_commands(add: Callable[[str, str], Parser]) -> None:
     check = add("check", "revisa archivos JSONL: cada problema, con su línea y cómo arreglarlo")
     check.add_argument("files", nargs="+", type=Path, metavar="ARCHIVO")
     check.add_argument("--fix", type=Path, metavar="SALIDA", help="escribe aquí el archivo reparado (uno solo)")
@@ -94,7 +101,7 @@ def _data_commands(add) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     evaluate.add_argument("--json", action="store_true")
 
 
-def _model_commands(add) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _model_commands(add: Callable[[str, str], Parser]) -> None:
     train = add("train", "entrena un modelo con un archivo JSONL")
     train.add_argument("file", type=Path, metavar="ARCHIVO")
     train.add_argument("--base", metavar="ID", help="modelo base (por defecto, AFINA_DEFAULT_BASE)")

@@ -121,7 +121,8 @@ class Stack:
 
     async def _start(self, name: str, command: list[str]) -> None:
         environment = settings_environment(self.settings) | self._environment
-        environment |= {"REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
+        # Worker and engine share the cores: a thread that waits for another must not spin on one.
+        environment |= {"REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         if self.engine_url:
             environment["AFINA_ENGINE_URL"] = self.engine_url
         child = Child(

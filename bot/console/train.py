@@ -1,0 +1,212 @@
+"""`afina train`: one training from the command line, as the local user «consola».
+
+Rule of this file: the job goes through the same store and the same scheduler as everybody's. Where a bot runs with this
+data folder its scheduler takes the job; else this command runs Redis, a worker and a scheduler of its own until the job
+has ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from bot.console.check import examine, limits_from, show
+from bot.console.stack import Stack
+from bot.errors import BadInput
+from bot.progress import ProgressFeed, view
+from bot.records import CONSOLE, Dataset, Job
+from bot.render.evaluation import details, table
+from bot.scheduler import Scheduler, only_one
+from bot.settings import Settings
+from bot.store import Store
+from jobs.artifacts import Artifacts
+from jobs.catalog import load_catalog
+from jobs.contract import Event, JobState, Method, Objective, Preset, Recipe
+from jobs.dataset import Report
+from jobs.errors import AfinaError
+from jobs.queue import Queue
+from jobs.recipe import DataStats, check_recipe, recommend
+
+_LOOK_EVERY = 0.3  # seconds
+_OBJECTIVES = {"preference": Objective.DPO, "kto": Objective.KTO}
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    return asyncio.run(_run(arguments, settings))
+
+
+async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    report = await asyncio.to_thread(examine, arguments.file, limits_from(settings))
+    if report.verdict == "rejected":
+        if arguments.json:
+            print(json.dumps(report.to_dict(), ensure_ascii=False))
+        else:
+            show(report)
+            if report.usable:
+                print(f"\nPrueba con: afina check {arguments.file} --fix reparado.jsonl", file=sys.stderr)
+        return 1
+    base = load_catalog().get(arguments.base or settings.default_base)
+    recipe = _recipe(arguments, report, base.id)
+    check_recipe(recipe, base)
+    async with Store.open(settings.database) as store:
+        dataset = await _keep(store, settings, arguments.file, report)
+        name = arguments.name or arguments.file.stem
+        job = await store.submit_job(owner=CONSOLE, name=name, dataset=dataset, base_id=base.id, recipe=recipe)
+        async with _somebody_who_trains(settings, store):
+            try:
+                return await (_follow_json if arguments.json else _follow)(store, job.id)
+            except asyncio.CancelledError:
+                print("\nInterrumpido. El trabajo queda en la cola y seguirá con Afina en marcha.", file=sys.stderr)
+                raise
+
+
+def _recipe(arguments: argparse.Namespace, report: Report, base_id: str) -> Recipe:
+    """The recipe of `--config`, else what suits the data. Raises BadInput."""
+    if arguments.config is None:
+        objective = _OBJECTIVES.get(report.format or "", Objective.SFT)
+        stats = DataStats.from_report(report.stats)
+        preset, method = Preset(arguments.preset), Method(arguments.method)
+        recipe = recommend(stats, load_catalog().get(base_id), preset=preset, method=method, objective=objective)
+    else:
+        recipe = read_recipe(arguments.config)
+    return recipe if arguments.seed is None else recipe.model_copy(update={"seed": arguments.seed})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A `recipe.yaml` as every adapter carries one. Raises BadInput."""
+    try:
+        said: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Recipe.model_validate(said.get("recipe", said) if isinstance(said, dict) else said)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"No puedo leer {path}.", hint="Tiene que ser el recipe.yaml de un modelo.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "el archivo"
+        raise BadInput(f"{path}: {where} no vale ({first['msg']}).", hint="Corrígelo o quita ese ajuste.") from error
+
+
+async def _keep(store: Store, settings: Settings, path: Path, report: Report) -> Dataset:
+    """Copies the file into the artifacts and writes its row."""
+    dataset_id = uuid4().hex[:12]
+    kept = await asyncio.to_thread(Artifacts(settings.artifacts).put_dataset, dataset_id, 1, path)
+    now = time.time()
+    return await store.add_dataset(
+        Dataset(
+            id=dataset_id,
+            owner=CONSOLE,
+            name=path.stem,
+            version=1,
+            parent_id=None,
+            path=kept,
+            sha256=await asyncio.to_thread(_sha256, path),
+            bytes=path.stat().st_size,
+            format=report.format,
+            verdict=report.verdict,
+            examples=report.examples,
+            usable=report.usable or 0,
+            report=report.to_dict(),
+            consent_at=now,  # one's own file on one's own machine
+            created_at=now,
+        )
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.asynccontextmanager
+async def _somebody_who_trains(settings: Settings, store: Store) -> AsyncIterator[None]:
+    """A bot that already runs here, or Redis, a worker and a scheduler of our own."""
+    try:
+        async with only_one(settings.data_dir / "run" / "scheduler.lock"):
+            pass
+    except AfinaError:
+        yield
+        return
+    async with Stack(settings, bot=False, engine=False, logs=True) as stack:
+        queue = Queue(stack.redis_url)
+        tasks = [
+            asyncio.create_task(Scheduler(store, queue, settings).run()),
+            asyncio.create_task(ProgressFeed(store, queue).run()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _news(store: Store, job_id: str) -> AsyncIterator[tuple[Job, list[Event]]]:
+    """The job and all its events each time something changed, until it has ended (or waits for a person)."""
+    told = -1
+    while True:
+        job, events = await store.job(job_id), await store.events(job_id)
+        if len(events) != told or job.state.terminal:
+            told = len(events)
+            yield job, events
+        if job.state.terminal or job.state is JobState.PAUSED:
+            return
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _follow_json(store: Store, job_id: str) -> int:
+    told = 0
+    async for _, events in _news(store, job_id):
+        for event in events[told:]:
+            print(event.model_dump_json(), flush=True)
+        told = len(events)
+    job = await store.job(job_id)
+    last = {"job": job.id, "state": job.state.value, "error": job.error, "model": await _model(store, job)}
+    print(json.dumps(last, ensure_ascii=False))
+    return 0 if job.state is JobState.SUCCEEDED else 1
+
+
+async def _follow(store: Store, job_id: str) -> int:
+    say = Console(soft_wrap=True)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[more]}"), console=say) as bar:
+        task = bar.add_task("en cola", total=None, more="")
+        async for now, events in _news(store, job_id):
+            _update(bar, task, now, events)
+    job = await store.job(job_id)
+    if job.state is not JobState.SUCCEEDED:
+        error = job.error or {}
+        said = f"{error.get('message', '')} {error.get('hint', '')}".strip()
+        say.print(said or "El trabajo no ha terminado.", markup=False, style="red")
+        return 1
+    model = await store.model(job.name, CONSOLE)
+    say.print(f"{model.name} está listo.", markup=False, style="bold green")
+    if model.evaluation is not None:
+        say.print(table(model.evaluation).strip("`\n"), markup=False, highlight=False)
+        say.print(f"{model.evaluation.summary}\n{details(model.evaluation)}", markup=False, highlight=False)
+    say.print(f'\nCharla con él: afina chat {model.name} --message "…"', markup=False, style="dim", highlight=False)
+    return 0
+
+
+def _update(bar: Progress, task: TaskID, job: Job, events: list[Event]) -> None:
+    now = view(job, events)
+    bar.update(task, description=now.status, completed=job.step, total=job.total_steps or None, more=now.tutor or "")
+
+
+async def _model(store: Store, job: Job) -> dict[str, Any] | None:
+    if job.state is not JobState.SUCCEEDED:
+        return None
+    model = await store.model(job.name, CONSOLE)
+    evaluation = model.evaluation.model_dump(mode="json") if model.evaluation else None
+    return {"name": model.name, "adapter": model.adapter_name, "base": model.base_id, "evaluation": evaluation}
