@@ -1,0 +1,79 @@
+"""Where a conversation happens: a private thread, a public one by wish, else direct messages.
+
+Rule of this file: made beside the channel where it was asked for; what a private model says is never put in public
+for want of a better place.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import discord
+
+from bot.chat import DEFAULTS
+from bot.cogs.answering import Place
+from bot.conversations import NOTE
+from bot.errors import NotAllowed
+from bot.records import ChatThread
+from bot.render.numbers import number, plain
+from bot.voices import Voice
+
+log = logging.getLogger(__name__)
+
+WEEK: Literal[10_080] = 10_080  # minutes without a message after which Discord archives a thread: the longest it allows
+
+
+async def make_place(interaction: discord.Interaction, title: str, *, public: bool) -> Place:
+    """A new thread with this person in it, or their direct messages. Raises NotAllowed."""
+    channel = interaction.channel
+    parent = channel.parent if isinstance(channel, discord.Thread) else channel
+    if isinstance(parent, discord.TextChannel):
+        kind = discord.ChannelType.public_thread if public else discord.ChannelType.private_thread
+        try:
+            thread = await parent.create_thread(name=title[:100], type=kind, auto_archive_duration=WEEK)
+            await thread.add_user(interaction.user)
+            return thread
+        except discord.HTTPException as error:  # no permission, or the server is full of threads
+            log.info("no thread in channel %s: %s", parent.id, error)
+            if public:
+                raise
+    try:
+        return await interaction.user.create_dm()
+    except discord.HTTPException as error:
+        raise NotAllowed(
+            "Aquí no puedo abrir un hilo y tus mensajes directos están cerrados.",
+            hint="Prueba en otro canal, o permite mensajes directos de este servidor.",
+        ) from error
+
+
+def welcome(voice: Voice, chat: ChatThread, mention: str) -> str:
+    """The first note of a conversation."""
+    over = f", afinado sobre {plain(voice.base_id)}" if voice.model else ""
+    temperature = chat.parameters.get("temperature", DEFAULTS["temperature"])
+    wishes = f"«{plain(chat.instructions, 200)}»" if chat.instructions else "ninguna"
+    lines = [
+        f"{mention}, aquí contesta **{plain(voice.title)}**{over}. Escribe sin más.",
+        f"Instrucciones: {wishes} · temperatura {number(temperature, 2)}",
+        "Se cambia con /instrucciones, /parametros y /modelo; /reiniciar olvida, /cerrar termina.",
+    ]
+    return "\n".join(NOTE + line for line in lines)
+
+
+def link(place: Place) -> str:
+    return place.mention if isinstance(place, discord.Thread) else "tus mensajes directos"
+
+
+async def tell_owner(place: Place, chat: ChatThread) -> None:
+    """The bot can no longer write in a thread that is still there: say so where it can. Never raises."""
+    if not isinstance(place, discord.Thread):
+        return
+    try:
+        await place.guild.fetch_channel(place.id)
+        user = place.guild.get_member(chat.owner.user_id) or await place.guild.fetch_member(chat.owner.user_id)
+        await user.send(
+            f"Ya no puedo escribir en {place.mention}: está cerrado o me falta un permiso. "
+            "Abre otra conversación con /charlar, o pide que me dejen escribir ahí."
+        )
+    except discord.HTTPException as error:
+        log.info("thread %s is gone for everybody: %s", place.id, error)
