@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bot import limits
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
@@ -111,7 +112,7 @@ async def make_draft(
         base_id = parent.base_id
     chosen = services.catalog.get(base_id)
     open_jobs = [job for job in await services.store.jobs(owner) if not job.state.terminal]
-    _check_limit(services, len(open_jobs))
+    await _check_limit(services, owner, len(open_jobs))
     models = [model.name for model in await services.store.models(owner) if model.owner == owner]
     draft = Draft(
         id=secrets.token_hex(8),
@@ -171,7 +172,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
         position=position,
         wait=wait,
         open_jobs=len(mine),
-        limit=services.settings.max_queued_jobs,
+        limit=await _limit(services, draft.owner),
         notes=_notes(dataset, base, cost, crew),
     )
 
@@ -214,7 +215,7 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
         validation_path=validation_path,
         parent_adapter=draft.parent_adapter,
         channel_id=channel_id,
-        limit=services.settings.max_queued_jobs,
+        limit=await _limit(services, draft.owner),
     )
     await _save(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
     return job
@@ -394,8 +395,21 @@ def _notes(dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerIn
     return tuple(notes)
 
 
-def _check_limit(services: Services, open_jobs: int) -> None:
-    limit = services.settings.max_queued_jobs
+async def repeat(services: Services, job_id: str, owner: Owner, *, seed: int | None = None) -> Job:
+    """Promise a job that is over once more, perhaps with another seed. Raises NotFound, LimitReached, WrongState."""
+    old = await services.store.job(job_id, owner)
+    if not old.state.terminal:
+        raise WrongState("Ese entrenamiento todavía no ha terminado.", hint="Espera a que acabe, o cancélalo.")
+    recipe = None if seed is None else old.request.recipe.model_copy(update={"seed": seed})
+    return await services.store.repeat_job(job_id, owner, recipe, limit=await _limit(services, owner))
+
+
+async def _limit(services: Services, owner: Owner) -> int:
+    return (await limits.limits_for(services.settings, services.store, owner.guild_id)).max_queued_jobs
+
+
+async def _check_limit(services: Services, owner: Owner, open_jobs: int) -> None:
+    limit = await _limit(services, owner)
     if open_jobs >= limit:
         raise LimitReached(
             f"Ya tienes {open_jobs} entrenamientos sin terminar; el máximo es {limit}.",

@@ -15,6 +15,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot import training
 from bot.cogs.actions import Action, board_of, owner_of, services_of
 from bot.errors import NotFound, WrongState
 from bot.progress import JobView
@@ -26,7 +27,7 @@ from bot.render.cards import card
 from bot.render.curve import draw
 from bot.render.numbers import plain
 from bot.services import Services
-from jobs.contract import JobState, Recipe
+from jobs.contract import JobState
 
 Interaction = discord.Interaction[Any]
 CHOICES = 25  # of an autocomplete
@@ -153,12 +154,7 @@ async def resume_job(services: Services, interaction: Interaction, job_id: str) 
 
 
 async def repeat_job(services: Services, interaction: Interaction, job_id: str, *, seed: int | None = None) -> str:
-    owner = owner_of(interaction)
-    old = await services.store.job(job_id, owner)
-    if not old.state.terminal:
-        raise WrongState("Ese entrenamiento todavía no ha terminado.", hint="Espera a que acabe, o cancélalo.")
-    recipe: Recipe | None = None if seed is None else old.request.recipe.model_copy(update={"seed": seed})
-    job = await services.store.repeat_job(job_id, owner, recipe, limit=services.settings.max_queued_jobs)
+    job = await training.repeat(services, job_id, owner_of(interaction), seed=seed)
     services.scheduler.nudge()
     return f"**{plain(job.name)}** vuelve a empezar: {await board_of(interaction).show(job)}"
 

@@ -13,9 +13,10 @@ from bot.store.events import EventRows
 from bot.store.jobs import JobRows
 from bot.store.models import ModelRows
 from bot.store.notes import NoteRows
+from bot.store.people import PeopleRows
 
 __all__ = ["Store", "StoreUnavailable", "new_id"]
 
 
-class Store(DatasetRows, JobRows, EventRows, ModelRows, ChatRows, NoteRows):
+class Store(DatasetRows, JobRows, EventRows, ModelRows, ChatRows, NoteRows, PeopleRows):
     """The store: `async with Store.open(path) as store`."""
