@@ -1,7 +1,7 @@
 """What the answers of a file look like taken together: all alike, lopsided, framed, too short, in two languages.
 
 Rule of this file: everything here needs ten examples and says nothing below. Labels (short answers that repeat) are
-normal; so are answers that are code or JSON and start alike. Only the last answer of an example counts.
+normal; so are answers that are code or JSON and start alike. All turns of the assistant count as one answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ ENOUGH: Final = 10  # examples
 LABEL_CHARACTERS: Final = 80
 IMBALANCE: Final = 0.8  # share of the most frequent label
 ALIKE: Final = 0.95  # share of one and the same answer
-STARTS_WITH_LABEL: Final = re.compile(r"[^\n:{}\[\]<>\"'`]{3,40}:\s+")
+_AFTER_BOUND: Final = re.compile(r"[.!?:…]\s+|\n+")
+_MEANT: Final = re.compile(r"[\d\u2190-\u2bff\U0001f000-\U0001ffff]|[^\x00-\u024f]")  # numbers, emoji, other scripts
+_END_MARK: Final = re.compile(r"(?:[#=*~_-]{3,}|\s(?:END|FIN|STOP))\s*\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +34,16 @@ class Answer:
 
 
 def answers_of(examples: Sequence[Example]) -> list[Answer]:
-    """Last answers in words; tool calls, running text and judged answers have none."""
+    """What the assistant says in each conversation; tool calls, running text and judged answers do not count."""
     return [
-        Answer(line=example.line, text=example.answer, turns=sum(turn.role == "assistant" for turn in example.messages))
+        Answer(line=example.line, text="\n".join(turns), turns=len(turns))
         for example in examples
-        if example.kind in (Kind.CHAT, Kind.PREFERENCE) and example.answer.strip()
+        if example.kind is Kind.CHAT and (turns := _said_by_assistant(example))
     ]
+
+
+def _said_by_assistant(example: Example) -> list[str]:
+    return [turn.content for turn in example.messages if turn.role == "assistant" and turn.content.strip()]
 
 
 def judge_answers(answers: Sequence[Answer]) -> Iterator[Problem]:
@@ -52,7 +58,9 @@ def judge_answers(answers: Sequence[Answer]) -> Iterator[Problem]:
     elif share >= IMBALANCE:
         yield make_problem("class_imbalance", label=label, percent=round(100 * share))
     elif not labels:
-        yield from _frames([answer.text.strip() for answer in answers])
+        single = [answer.text.strip() for answer in answers if answer.turns == 1]  # dialogues greet and thank
+        if len(single) * 2 > len(answers) and len(single) >= ENOUGH:
+            yield from _frames(single)
     if not labels:
         yield from _short(answers, counts)
 
@@ -63,17 +71,21 @@ def are_labels(counts: Counter[str]) -> bool:
 
 
 def _frames(texts: Sequence[str]) -> Iterator[Problem]:
-    """A start or an end that all answers share: a heading with a colon, or whole words in some number."""
+    """A start or an end that all answers share and that stands by itself.
+
+    It has to end (or start) at the bound of a sentence or heading: what templates share in the middle of a sentence
+    ("La capital de …") is part of what is learnt.
+    """
     start = shared_start(texts)
-    heading = STARTS_WITH_LABEL.match(start)
-    if heading:
-        yield make_problem("common_prefix", text=heading[0].strip())
-    elif (shown := _whole_words(start, texts)) and len(shown) >= 20 and shown.count(" ") >= 3 and _is_prose(shown):
-        yield make_problem("common_prefix", text=shown)
-    ends = [text[::-1] for text in texts]
-    shown = _whole_words(shared_start(ends), ends)[::-1]
-    if len(shown) >= 15 and shown.count(" ") >= 2 and _is_prose(shown):
-        yield make_problem("common_suffix", text=shown)
+    bounds = [match.end() for match in _AFTER_BOUND.finditer(start)]
+    opening = start[: bounds[-1]].strip() if bounds else ""
+    if _is_prose(opening) and len(opening) >= (5 if opening.endswith(":") else 10):
+        yield make_problem("common_prefix", text=opening)
+    end = shared_start([text[::-1] for text in texts])[::-1]
+    bound = _AFTER_BOUND.search(end)
+    closing = end[bound.end() :].strip() if bound else ""
+    if (_is_prose(closing) and len(closing) >= 12 and " " in closing) or _END_MARK.search(end):
+        yield make_problem("common_suffix", text=closing or end.strip())
 
 
 def shared_start(texts: Sequence[str]) -> str:
@@ -83,24 +95,17 @@ def shared_start(texts: Sequence[str]) -> str:
     return first[:same] if same is not None else first
 
 
-def _whole_words(shared: str, texts: Sequence[str]) -> str:
-    """`shared` cut back to where a word ends in all texts."""
-    if all(len(text) == len(shared) or not text[len(shared)].isalnum() for text in texts):
-        return shared.strip()
-    return shared[: len(shared) - len(re.split(r"\s", shared)[-1])].strip()
-
-
 def _is_prose(text: str) -> bool:
-    return sum(sign.isalpha() or sign == " " for sign in text) >= 0.85 * len(text)
+    return bool(text) and sum(sign.isalpha() or sign == " " for sign in text) >= 0.8 * len(text)
 
 
 def _short(answers: Sequence[Answer], counts: Counter[str]) -> Iterator[Problem]:
     """One tiny word where answers are sentences; numbers, labels and later turns of a dialogue are left alone."""
     typical = median(len(answer.text) for answer in answers)
-    if typical < 25:
+    if typical < 40:
         return
     for answer in answers:
         text = answer.text.strip()
-        tiny = len(text) <= 6 and len(text.split()) == 1 and not any(sign.isdigit() for sign in text)
+        tiny = sum(sign.isalpha() for sign in text) <= 4 and len(text) <= 8 and not _MEANT.search(text)
         if tiny and answer.turns == 1 and counts[normalised(text)] * 10 < len(answers):
             yield make_problem("short_answer", answer.line, "$")

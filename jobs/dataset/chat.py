@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.dataset.example import Message
-from jobs.dataset.problem import Findings
+from jobs.dataset.problem import Findings, path_to
 from jobs.dataset.syntax import type_name
 from jobs.dataset.tools import ToolTrail, read_calls
 
@@ -73,7 +73,7 @@ def read_message(value: Any, where: str, found: Findings, trail: ToolTrail) -> M
         return None
     for key in value:
         if key not in MESSAGE_KEYS:
-            found.add("unknown_key", f"{where}.{key}" if key.isidentifier() else where, key=key)
+            found.add("unknown_key", path_to(where, key), key=key)
     role = read_role(value, where, found)
     calls = read_calls(value, where, found, trail) if role == "assistant" else ()
     content = read_content(value, where, found, optional=bool(calls))

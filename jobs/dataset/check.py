@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.dataset.container import look_at
-from jobs.dataset.deep import look_deep
 from jobs.dataset.example import Example
 from jobs.dataset.limits import Limits
 from jobs.dataset.problem import Findings
@@ -73,6 +72,8 @@ def check_steps(
     )
     yield structure
     if deep:
+        from jobs.dataset.deep import look_deep  # ftfy, datasketch and lingua are heavy
+
         more = look_deep(path, scan, limits, count)
         problems = in_order([*structure.problems, *more.problems])
         yield replace(structure, problems=problems, stats=more.stats, complete=True)

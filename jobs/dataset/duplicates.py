@@ -12,6 +12,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
@@ -34,7 +35,7 @@ class Fingerprint:
 
     line: int
     kind: Kind
-    exact: str  # everything that is trained on
+    exact: bytes  # hash of everything that is trained on
     asked: str  # normalised input
     answered: str  # normalised answer, with its judgement where there is one
     answer_length: int  # words
@@ -76,17 +77,18 @@ def _calls(turn: Message) -> str:
     return f" {json.dumps(turn.tool_calls, sort_keys=True)}" if turn.tool_calls else ""
 
 
-def _exact(example: Example) -> str:
+def _exact(example: Example) -> bytes:
     def turns(messages: Sequence[Message]) -> str:
         return "\x1f".join(f"{turn.role}\x1d{turn.content}{_calls(turn)}" for turn in messages)
 
     sides = (turns(example.messages), turns(example.chosen), turns(example.rejected), example.text)
-    return "\x1e".join((example.kind, *sides, str(example.desirable)))
+    whole = "\x1e".join((example.kind, *sides, str(example.desirable)))
+    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def find_duplicates(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
     """Exact duplicates, then near ones, at the later line of each pair."""
-    first_exact: dict[str, int] = {}
+    first_exact: dict[bytes, int] = {}
     first_loose: dict[str, int] = {}
     unique: list[Fingerprint] = []
     for item in prints:

@@ -11,7 +11,7 @@ from typing import Any
 from jobs.dataset.chat import Turns, read_messages
 from jobs.dataset.example import Example, Kind, Message
 from jobs.dataset.pairs import COMPLETION, PROMPT, read_side, same_kind, unlearnt
-from jobs.dataset.problem import Findings
+from jobs.dataset.problem import Findings, path_to
 from jobs.dataset.syntax import type_name
 from jobs.dataset.tools import ToolTrail, names_of, read_tools
 
@@ -102,7 +102,7 @@ def read_openai_preference(value: dict[str, Any], found: Findings) -> Example:
     else:
         for key in given:
             if key not in ("messages", "tools", "parallel_tool_calls"):
-                found.add("unknown_key", "input", key=key)
+                found.add("unknown_key", path_to("input", key), key=key)
         tools = read_tools(given, found)
         trail = ToolTrail(names_of(tools))
         prompt = read_messages(given["messages"], "input.messages", found, turns=INPUT, trail=trail)

@@ -7,6 +7,7 @@ severity and words never drift apart. Whatever comes from the file (a role, a ke
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -17,6 +18,8 @@ from jobs.dataset.rules import RULES, Severity
 
 __all__ = ["Findings", "Problem", "Severity", "Verdict", "make_problem", "quote"]
 
+_LIKE_A_KEY = re.compile(r"(?=\S*\d)(?=\S*[^\W\d])\S{16,}")
+_PLAIN_KEY = re.compile(r"[^\W\d][\w-]{0,39}\Z")
 WHOLE_LINE = "$"  # the field of a problem with the line itself rather than with a part of it
 
 
@@ -79,10 +82,18 @@ def quote(text: str, limit: int = 40) -> str:
     """`text` of a stranger as it may stand in a report: one line, short, inert.
 
     Control, format, surrogate and private characters become "·", and so do the marks that Discord or Markdown
-    would act on; what is cut ends in "…".
+    would act on; long runs of letters with digits, which may be keys, are cut to three; what is cut ends in "…".
     """
+    text = _LIKE_A_KEY.sub(lambda run: run[0][:3] + "…", text[: 4 * limit])
     shown = "".join(_inert(character) for character in text[: limit + 1])
     return shown[:limit] + "…" if len(text) > limit else shown
+
+
+def path_to(where: str, key: str) -> str:
+    """The path of `key` inside the object at `where`; `where` itself for a key that may not be shown."""
+    if not _PLAIN_KEY.match(key) or _LIKE_A_KEY.search(key):
+        return where or WHOLE_LINE
+    return f"{where}.{key}" if where else key
 
 
 def _inert(character: str) -> str:

@@ -15,7 +15,7 @@ from jobs.dataset.example import Example, Kind
 from jobs.dataset.fast import FastReader
 from jobs.dataset.pairs import read_alpaca, read_prompt_completion, read_text
 from jobs.dataset.preference import read_kto, read_openai_preference, read_preference
-from jobs.dataset.problem import Findings
+from jobs.dataset.problem import Findings, path_to
 from jobs.dataset.shapes import Shape, shape_of, unknown_keys
 from jobs.dataset.sharegpt import read_sharegpt
 from jobs.dataset.syntax import INVALID, parse_line, type_name
@@ -59,7 +59,7 @@ def read_object(value: dict[str, Any], found: Findings) -> Reading:
         found.add("ambiguous_shape", one=shape, other=other)
     else:
         for key in unknown_keys(value, shape):
-            found.add("unknown_key", key if key.isidentifier() else "$", key=key)
+            found.add("unknown_key", path_to("", key), key=key)
     example = READERS[shape](value, found)
     return Reading(shape=shape, example=None if found.failed else example)
 
@@ -96,4 +96,4 @@ def nul_paths(value: Any, path: str = "") -> Iterator[str]:
         for key, item in value.items():
             if "\0" in key:
                 yield path or "$"
-            yield from nul_paths(item, f"{path}.{key}" if path else key)
+            yield from nul_paths(item, path_to(path, key))

@@ -27,6 +27,7 @@ class Scan:
         self.problems: list[Problem] = []
         self.shapes: dict[int, Shape] = {}  # line → its shape, where it is known
         self.unknown: dict[int, tuple[str, ...]] = {}  # line → keys of an object of no known shape
+        self.truncated = False  # there are more lines than the limit
         self.usable: set[int] = set()  # lines that can be trained on
 
     @property
@@ -50,6 +51,7 @@ def scan_lines(path: Path, found: Found, limits: Limits) -> Scan:
     ends = {"CR"} if found.carriage_returns else set()
     for number, raw in numbered_lines(path, found, limits):
         if number > limits.lines:
+            scan.truncated = True
             scan.problems.append(make_problem("too_many_lines", limit=limits.lines))
             break
         if raw.endswith(b"\r"):
@@ -101,7 +103,7 @@ def _whole_file(scan: Scan, limits: Limits) -> Iterator[Problem]:
             yield make_problem("mixed_formats", number, one=shape, other=main)
     for number, keys in scan.unknown.items():
         yield _unknown(number, keys, main)
-    if 0 < scan.examples < limits.few_examples:
+    if 0 < scan.examples < limits.few_examples and not scan.truncated:
         yield make_problem("few_examples", count=scan.examples, limit=limits.few_examples)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.dataset.chat import Turns, is_blank, judge_order, read_messages
 from jobs.dataset.example import Example, Kind, Message
-from jobs.dataset.problem import Findings
+from jobs.dataset.problem import Findings, path_to
 from jobs.dataset.syntax import type_name
 from jobs.dataset.tools import ToolTrail, names_of, read_tools
 
@@ -73,7 +73,7 @@ def _read_turn(turn: Any, where: str, found: Findings) -> Message | None:
         return None
     for key in turn:
         if key not in TURN_KEYS:
-            found.add("unknown_key", f"{where}.{key}" if key.isidentifier() else where, key=key)
+            found.add("unknown_key", path_to(where, key), key=key)
     weight = turn.get("weight")
     if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
         found.add("bad_weight", f"{where}.weight")

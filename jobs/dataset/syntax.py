@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any, Final
 
-from jobs.dataset.problem import Findings
+from jobs.dataset.problem import Findings, path_to
 
 INVALID: Final = object()  # what parse_line returns when there is no value
 
@@ -97,7 +97,7 @@ def parse_line(raw: bytes, found: Findings) -> Any:
         found.add("lone_surrogate")
         return INVALID
     for key in duplicates.keys:
-        found.add("duplicate_key", key, key=key)
+        found.add("duplicate_key", path_to("", key), key=key)
     return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from jobs.dataset.problem import path_to
 from jobs.dataset.shapes import KEYS, Shape
 
 _NO_TEXT: Final = frozenset({"role", "from", "id", "tool_call_id", "type", "tools", "functions", "parallel_tool_calls"})
@@ -32,4 +33,4 @@ def _leaves(value: Any, path: str, assistant: bool) -> Iterator[tuple[str, str, 
         speaker = value.get("role", value.get("from"))
         for key, item in value.items():
             if key not in _NO_TEXT:
-                yield from _leaves(item, f"{path}.{key}", assistant or speaker in _ASSISTANT)
+                yield from _leaves(item, path_to(path, key), assistant or speaker in _ASSISTANT)

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from typing import Final
 
 _NOT_WORD: Final = re.compile(r"[\W_]+")
+_ACCENTS: Final = re.compile("[\u0300-\u036f]")
 _NEGATION: Final = re.compile(
     r"(?:no|not|nunca|never|sin|without|ni|tampoco|nadie|nada|jamas|none|isn|don|doesn|can|won)\Z"
 )
@@ -22,11 +23,7 @@ _SAME_WORD: Final = 0.75
 
 def normalised(text: str) -> str:
     """Without case, accents, punctuation and repeated blanks; only signs left: the text itself, stripped."""
-    if text.isascii():
-        plain = text.lower()
-    else:
-        decomposed = unicodedata.normalize("NFKD", text.casefold())
-        plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    plain = text.lower() if text.isascii() else _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     return _NOT_WORD.sub(" ", plain).strip() or text.strip()
 
 
