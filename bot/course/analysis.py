@@ -32,7 +32,7 @@ class Analyzer:
     """Splits, folds, and stems; holds the word lists of `words.toml`.
 
     `stop` words never count; `light` words are everyday Spanish or English that any subject uses: they may rank, but
-    they are no evidence that the course covers a question.
+    they are no evidence that the course covers a question; `double` words belong to the field and to everyday life.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,8 @@ class Analyzer:
         self.chat: dict[str, str] = {fold(short): fold(long) for short, long in lists["chat"].items()}
         self.stop = frozenset(_words(lists["stop"].values()))
         self.light = frozenset(self.stem(word) for word in _words(lists["light"].values()))
-        self.foreign = frozenset(self.stem(word) for word in _words(lists["foreign"].values()))
+        self.double = frozenset(self.stem(word) for word in _words(lists["double"].values()))
+        self._foreign = frozenset(_words(lists["foreign"].values()))
 
     def words(self, text: str) -> list[str]:
         """Folded words in order, chat spelling undone, compounds also joined: «Phi-3» → phi, 3, phi3."""
@@ -66,6 +67,10 @@ class Analyzer:
             return [pieces.group(1), word]
         return [word]
 
+    def is_foreign(self, word: str) -> bool:
+        """A folded word of another subject; compared as written, because stems of short words collide."""
+        return word in self._foreign or (word.endswith("s") and word[:-1] in self._foreign)
+
     def stem(self, word: str) -> str:
         """Stem of one folded word; numbers and words with digits stay as they are."""
         if word not in self._stems:
@@ -77,6 +82,10 @@ class Analyzer:
     def stems(self, text: str) -> list[str]:
         """Stems without stop words; the order is kept."""
         return [self.stem(word) for word in self.words(text) if word not in self.stop]
+
+    def sequence(self, text: str) -> list[str]:
+        """Stems of all words, stop words kept as they are: what phrases are compared with."""
+        return [word if word in self.stop else self.stem(word) for word in self.words(text)]
 
 
 def _words(groups: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bot.course.analysis import Analyzer
+from bot.course.evidence import Signs, weigh
 from bot.course.glossary import Glossary
 from bot.course.index import Index
 from bot.course.loading import Refusal, course_files, read
@@ -29,6 +30,7 @@ class Findings:
 
     query: Query
     passages: tuple[Passage, ...]  # best first
+    evidence: float  # signs that the course covers the question, less those against
     found: bool  # the course covers the question
 
 
@@ -42,11 +44,13 @@ class Course:
         topics: Sequence[str] = (),
         refusals: Sequence[Refusal] = (),
         weights: Weights | None = None,
+        signs: Signs | None = None,
     ) -> None:
         analyzer = Analyzer()
         self._glossary = Glossary(analyzer)
         self.index = Index(list(passages), analyzer, self._glossary)
         self._reader = Reader(analyzer, self._glossary, self.index.vocabulary, weights or Weights())
+        self._signs = signs or Signs()
         self.quoter = Quoter(analyzer, self._glossary)
         self.topics = tuple(dict.fromkeys(topics))  # questions that the pages say they answer
         self._topics = Topics(self.topics, analyzer, self._glossary)
@@ -82,7 +86,10 @@ class Course:
         scores = self.index.scores(query)
         order = np.argsort(-scores, kind="stable")[:k]
         best = tuple(replace(self.passages[i], score=float(scores[i])) for i in order if scores[i] > 0)
-        return Findings(query=query, passages=best, found=bool(best))
+        evidence = weigh(query, self.index, self._signs)
+        return Findings(
+            query=query, passages=best, evidence=evidence, found=bool(best) and evidence >= self._signs.enough
+        )
 
     def near_topics(self, question: str, k: int = 2) -> tuple[str, ...]:
         """Questions of the pages that are close to this one; the first of the course when none is."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from itertools import groupby, pairwise
 
 from bot.course.analysis import Analyzer
 
@@ -32,29 +33,53 @@ class Glossary:
     def __init__(self, analyzer: Analyzer, concepts: Sequence[Concept] | None = None) -> None:
         self._analyzer = analyzer
         self.concepts = {concept.id: concept for concept in (_shipped() if concepts is None else concepts)}
-        self._phrases: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
-        self.vocabulary: set[str] = set()  # folded words of names, for the correction of typing errors
+        # Names by their first word. A name with two or more content words is compared without stop words («mezcla
+        # expertos» is «mezcla de expertos»); one content word among stop words must stand there to the letter.
+        self._loose: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        self._exact: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        names: set[str] = set()
         for concept in self.concepts.values():
             for term in concept.terms:
-                self.vocabulary.update(word for word in analyzer.words(term) if word not in analyzer.stop)
-                if phrase := tuple(analyzer.stems(term)):
-                    self._phrases[phrase[0]].append((phrase, concept.id))
-        for phrases in self._phrases.values():
-            phrases.sort(key=lambda entry: -len(entry[0]))
+                names.update(analyzer.words(term))
+                self._add_name(analyzer.sequence(term), concept.id)
+        described = {word for concept in self.concepts.values() for word in analyzer.words(concept.says)}
+        self.vocabulary = names - analyzer.stop  # folded words of names: what a typing error may have meant
+        self.everyday = frozenset(analyzer.stem(word) for word in described)  # stems that are spelt correctly
+        self.followers: dict[str, set[str]] = defaultdict(set)  # stem → words that follow it in a name
+        for concept in self.concepts.values():
+            for term in concept.terms:
+                words = [word for word in analyzer.words(term) if word not in analyzer.stop]
+                for first, second in pairwise(words):
+                    self.followers[analyzer.stem(first)].add(second)
 
-    def find(self, stems: Sequence[str]) -> list[tuple[str, int, int]]:
-        """Concepts named in a sequence of stems: (id, start, end); at each place the longest name wins."""
-        found: list[tuple[str, int, int]] = []
-        covered = 0
-        for start, stem in enumerate(stems):
-            longest = 0
-            for phrase, concept in self._phrases.get(stem, ()):
-                size = len(phrase)
-                if size >= longest and tuple(stems[start : start + size]) == phrase and start + size > covered:
-                    longest = size
-                    found.append((concept, start, start + size))
-            covered = max(covered, start + longest)
-        return found
+    def _add_name(self, sequence: list[str], concept: str) -> None:
+        content = tuple(stem for stem in sequence if stem not in self._analyzer.stop)
+        if content and (len(content) >= 2 or len(sequence) == 1):
+            self._loose[content[0]].append((content, concept))
+        elif len(sequence) >= 2:
+            self._exact[sequence[0]].append((tuple(sequence), concept))
+
+    def find(self, sequence: Sequence[str]) -> list[tuple[str, frozenset[int]]]:
+        """Concepts named in a sequence of stems (stop words included) with the places of their words; where names
+        overlap the longest wins, and concepts that share it are all named."""
+        content = [place for place, stem in enumerate(sequence) if stem not in self._analyzer.stop]
+        hits: list[tuple[int, int, str, frozenset[int]]] = []
+        for order, place in enumerate(content):
+            for phrase, concept in self._loose.get(sequence[place], ()):
+                places = content[order : order + len(phrase)]
+                if tuple(sequence[i] for i in places) == phrase:
+                    hits.append((-len(phrase), place, concept, frozenset(places)))
+        for place, stem in enumerate(sequence):
+            for phrase, concept in self._exact.get(stem, ()):
+                if tuple(sequence[place : place + len(phrase)]) == phrase:
+                    hits.append((-len(phrase), place, concept, frozenset(range(place, place + len(phrase)))))
+        kept: list[tuple[int, str, frozenset[int]]] = []
+        taken: set[int] = set()
+        for size, group in groupby(sorted(hits, key=lambda hit: hit[:2]), key=lambda hit: hit[0]):
+            free = [hit for hit in group if not hit[3] & taken]
+            kept += [(place, concept, places) for _, place, concept, places in free]
+            taken.update(*(places for *_, places in free)) if free and size else None
+        return [(concept, places) for _, concept, places in sorted(kept, key=lambda hit: hit[0])]
 
     def described(self, stems: Sequence[str]) -> dict[str, float]:
         """Concepts whose everyday description meets these stems: id → BM25 score."""

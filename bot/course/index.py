@@ -20,12 +20,17 @@ from bot.course.glossary import Glossary
 from bot.course.passage import Passage
 from bot.course.query import CONCEPT, Query
 
-HEADING = 3  # how often a heading's word counts
+HEADING = 2  # how often a heading's word counts
 TITLE = 1
-CONCEPT_IN_HEADING = 3
-K1, B = 1.2, 0.7
+CONCEPT_IN_HEADING = 2
+K1, B = 1.2, 0.55
+LINKS = 0.4  # a passage of nothing but links loses this share, unless the question asks for resources
+ABOUT_LINKS = "recursos"  # the concept of asking for resources
+SECTION = 0.1  # share of the best score of its section that a passage gets
 
 _HEADING_LINE = re.compile(r"^(?:#{1,6}\s+(.+)|\*\*([^*\n]{3,80})\*\*:?\s*)$", re.MULTILINE)
+
+_LINK_TARGET = re.compile(r"\]\(([^)\s]+)")
 
 Scores = NDArray[np.float32]
 
@@ -40,6 +45,8 @@ class Index:
         self._bm25 = bm25s.BM25(k1=K1, b=B)
         if bags:
             self._bm25.index(bags, show_progress=False, create_empty_token=False)
+        self._prose = np.array([_prose(passage) for passage in self.passages], dtype=np.float32)
+        self._sections = [np.array(numbers) for numbers in self.sections().values()]
         self._ids: dict[str, int] = dict(self._bm25.vocab_dict) if bags else {}
         self.frequency = {token: self._frequency(number) for token, number in self._ids.items()}
 
@@ -47,12 +54,16 @@ class Index:
         words = [word for word in self._analyzer.words(passage.plain) if word not in self._analyzer.stop]
         self.vocabulary.update(words)
         bag = [self._analyzer.stem(word) for word in words]
-        concepts = [CONCEPT + concept for concept, _, _ in self._glossary.find(bag)]
+        concepts = self._concepts(passage.plain)
         inner = [first or second for first, second in _HEADING_LINE.findall(passage.text)]
-        heading = self._analyzer.stems(" . ".join((*passage.heading, *inner)))
+        headings = " . ".join((*passage.heading, *inner))
+        heading = self._analyzer.stems(headings)
         title = self._analyzer.stems(passage.title)
-        headed = [CONCEPT + concept for concept, _, _ in self._glossary.find(heading)] * CONCEPT_IN_HEADING
+        headed = self._concepts(headings) * CONCEPT_IN_HEADING
         return bag + concepts + heading * HEADING + headed + title * TITLE
+
+    def _concepts(self, text: str) -> list[str]:
+        return [CONCEPT + concept for concept, _ in self._glossary.find(self._analyzer.sequence(text))]
 
     def _frequency(self, number: int) -> int:
         pointers = self._bm25.scores["indptr"]
@@ -60,11 +71,18 @@ class Index:
 
     def scores(self, query: Query) -> Scores:
         """One score a passage; 0 where nothing of the query occurs."""
+        if not self.passages:
+            return np.zeros(0, dtype=np.float32)
         total = np.zeros(len(self.passages), dtype=np.float32)
         for token, weight in query.tokens.items():
             if (number := self._ids.get(token)) is not None:
                 total += weight * self._bm25.get_scores_from_ids([number])
-        return total
+        if ABOUT_LINKS not in query.named:
+            total *= self._prose
+        section = np.zeros_like(total)
+        for numbers in self._sections:
+            section[numbers] = total[numbers].max()
+        return total + SECTION * section * (total > 0)
 
     def sections(self) -> dict[tuple[str, str], list[int]]:
         """Passages by file and outermost heading."""
@@ -72,3 +90,9 @@ class Index:
         for number, passage in enumerate(self.passages):
             groups[passage.file, passage.heading[0] if passage.heading else ""].append(number)
         return dict(groups)
+
+
+def _prose(passage: Passage) -> float:
+    """1 for running text, 1 - LINKS for a list of links."""
+    targets = sum(len(target) for target in _LINK_TARGET.findall(passage.text))
+    return 1 - LINKS * min(1.0, 2 * targets / max(len(passage.text), 1))

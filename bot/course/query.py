@@ -7,8 +7,9 @@ those are known words.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -17,6 +18,7 @@ from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
+PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,22 +26,27 @@ class Weights:
     """How much each kind of token counts; found on questions of the shipped course (docs/curso.md)."""
 
     word: float = 1.0
-    light: float = 0.3  # everyday words
+    light: float = 0.45  # everyday words
     typo: float = 0.8  # times closeness
-    named: float = 1.0  # a concept that the question names
-    described: float = 1.0  # a concept that the question only describes; times its share of the best score
-    near: float = 0.25
-    concepts: int = 4  # how many described concepts at most
+    named: float = 1.3  # a concept that the question names
+    bridge: float = 0.6  # a plain word with its synonyms (ids that start with w-)
+    described: float = 1.4  # a concept that the question only describes; times its share of the best score
+    near: float = 0.35
+    concepts: int = 5  # how many described concepts at most
+    enough: float = 6.5  # score of a description that counts in full
+    sharp: float = 2.0  # how fast a weaker description loses weight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
     question: str
     tokens: dict[str, float]  # stems and concept tokens → weight
-    known: tuple[str, ...]  # content stems that the course or the glossary knows
-    unknown: tuple[str, ...]  # content stems that neither knows
-    named: tuple[str, ...]  # concept ids, in order
-    described: dict[str, float] = field(default_factory=dict)  # concept id → score
+    named: tuple[str, ...]  # concept ids whose name the question says
+    weak: dict[str, int]  # those of them named only by words that everyday life uses too → how many words
+    described: dict[str, float]  # concept ids that the question only describes → score of the description
+    familiar: tuple[str, ...]  # other content stems that the course uses
+    foreign: tuple[str, ...]  # words of other subjects
+    unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
 
 
 class Reader:
@@ -51,34 +58,61 @@ class Reader:
         self._weights = weights
         words = {word for word in vocabulary if len(word) >= 4 and not word.isdigit()}
         self._words = set(vocabulary) | glossary.vocabulary
-        self._candidates = sorted(words | {word for word in glossary.vocabulary if len(word) >= 4})
+        self._by_sound: dict[str, dict[str, str]] = defaultdict(dict)  # by the first sound: word → how it sounds
+        for word in sorted(words | {word for word in glossary.vocabulary if len(word) >= 4}):
+            sound = _sound(word)
+            self._by_sound[sound[0]][word] = sound
         self._known_stems = {analyzer.stem(word) for word in self._words}
 
     def read(self, question: str) -> Query:
-        weights = self._weights
-        stems: list[str] = []
+        weights, analyzer = self._weights, self._analyzer
+        sequence: list[str] = []
         tokens: dict[str, float] = {}
-        known: list[str] = []
-        unknown: list[str] = []
-        for word in self._analyzer.words(question):
-            if word in self._analyzer.stop:
+        kinds: dict[str, list[str]] = {"familiar": [], "foreign": [], "unknown": []}
+        for word in analyzer.words(question):
+            if word in analyzer.stop:
+                sequence.append(word)
                 continue
-            stem, close = self._resolve(word)
-            stems.append(stem)
-            weight = weights.light if stem in self._analyzer.light else weights.word
+            stem, close = self._resolve(word, sequence)
+            sequence.append(stem)
+            weight = weights.light if stem in analyzer.light else weights.word
             tokens[stem] = max(tokens.get(stem, 0.0), weight * (close if close == 1 else weights.typo * close))
-            (known if stem in self._known_stems else unknown).append(stem)
-        named = tuple(dict.fromkeys(concept for concept, _, _ in self._glossary.find(stems)))
-        described = self._described(stems, named)
+            if close == 1 and (kind := self._kind(word, stem)):
+                kinds[kind].append(stem)
+        found = self._glossary.find(sequence)
+        named = tuple(dict.fromkeys(concept for concept, _ in found))
+        used = frozenset[int]().union(*(places for concept, places in found if not concept.startswith(PLAIN)))
+        rest = [stem for place, stem in enumerate(sequence) if place not in used and stem not in analyzer.stop]
+        in_names = {sequence[place] for _, places in found for place in places}
+        described = self._described(rest, named)
         self._add_concepts(tokens, named, described)
+        left = {
+            kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
+        }
         return Query(
             question=question,
             tokens=tokens,
-            known=tuple(dict.fromkeys(known)),
-            unknown=tuple(dict.fromkeys(unknown)),
             named=named,
+            weak=self._weak(found, sequence),
             described=described,
+            familiar=left["familiar"],
+            foreign=left["foreign"],
+            unknown=left["unknown"],
         )
+
+    def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str]) -> dict[str, int]:
+        words = {concept: {sequence[place] for place in places} - self._analyzer.stop for concept, places in found}
+        return {concept: len(names) for concept, names in words.items() if names <= self._analyzer.double}
+
+    def _kind(self, word: str, stem: str) -> str | None:
+        """What a content word says about the subject of the question; None: nothing."""
+        if self._analyzer.is_foreign(word):
+            return "foreign"
+        if stem in self._analyzer.light:
+            return None
+        if stem in self._known_stems:
+            return "familiar"
+        return None if stem in self._glossary.everyday else "unknown"
 
     def _described(self, stems: list[str], named: tuple[str, ...]) -> dict[str, float]:
         scores = self._glossary.described(stems)
@@ -89,28 +123,56 @@ class Reader:
         weights = self._weights
         top = max(described.values(), default=0.0)
         for concept in named:
-            tokens[CONCEPT + concept] = weights.named
+            tokens[CONCEPT + concept] = weights.bridge if concept.startswith(PLAIN) else weights.named
             for near in self._glossary.concepts[concept].near:
                 tokens.setdefault(CONCEPT + near, weights.near)
         for concept, score in described.items():
-            weight = weights.described * (score / max(top, 6.0)) ** 2
+            weight = weights.described * (score / max(top, weights.enough)) ** weights.sharp
             tokens[CONCEPT + concept] = max(tokens.get(CONCEPT + concept, 0.0), weight)
 
     def _is_known(self, word: str, stem: str) -> bool:
         analyzer = self._analyzer
-        return word in self._words or stem in self._known_stems or stem in analyzer.light or stem in analyzer.foreign
+        ordinary = stem in analyzer.light or analyzer.is_foreign(word) or stem in self._glossary.everyday
+        return ordinary or word in self._words or stem in self._known_stems
 
-    def _resolve(self, word: str) -> tuple[str, float]:
+    def _resolve(self, word: str, before: list[str]) -> tuple[str, float]:
         """The stem of a word, corrected when nobody knows the word, and how close the correction is (1: none)."""
         stem = self._analyzer.stem(word)
-        if not self._is_known(word, stem) and (corrected := self._correct(word)):
+        if not self._is_known(word, stem) and (corrected := self._correct(word, before)):
             return self._analyzer.stem(corrected[0]), corrected[1]
         return stem, 1.0
 
-    def _correct(self, word: str) -> tuple[str, float] | None:
-        """The closest known word and how close it is (0–1), or None; short words are left alone."""
-        if len(word) < 4 or any(char.isdigit() for char in word):
+    def _correct(self, word: str, before: list[str]) -> tuple[str, float] | None:
+        """The closest known word and how close it is (0–1), or None.
+
+        Errors seldom hit the first sound of a word. Three letters are too few to guess from, unless a name of the
+        glossary continues in this way: «ajuste fno».
+        """
+        if any(char.isdigit() for char in word) or len(word) < 3:
             return None
-        allowed = 1 if len(word) <= 5 else 2 if len(word) <= 9 else 3
-        found = process.extractOne(word, self._candidates, scorer=OSA.distance, score_cutoff=allowed)
-        return (found[0], 1 - found[1] / len(word)) if found else None
+        if before and (next_words := self._glossary.followers.get(before[-1])):
+            near = process.extractOne(word, sorted(next_words), scorer=OSA.distance, score_cutoff=1 + (len(word) > 5))
+            if near:
+                return near[0], 1 - near[1] / (2 * len(word))
+        if len(word) < 4:
+            return None
+        allowed = 0 if len(word) == 4 else 1 if len(word) <= 6 else 2 if len(word) <= 9 else 3
+        sound = _sound(word)
+        heard = self._by_sound.get(sound[0], {})
+        found = process.extract(sound, heard, scorer=OSA.distance, score_cutoff=allowed, limit=8)
+        if not found:
+            return None
+        # Among equally close sounds, the spelling decides.
+        _, distance, best = min(found, key=lambda hit: (hit[1], OSA.distance(word, hit[2]), hit[2]))
+        return best, 1 - (distance + 0.5) / (len(word) + 1)
+
+
+_SOUNDS = (("qu", "k"), ("ce", "se"), ("ci", "si"), ("ge", "je"), ("gi", "ji"), ("ll", "y"), ("h", ""))
+_SAME = str.maketrans({"v": "b", "c": "k", "q": "k", "z": "s", "x": "s", "w": "b"})
+
+
+def _sound(word: str) -> str:
+    """A rough key of how a folded Spanish word sounds: b = v, c = k = qu, s = z = c before e and i, ll = y, mute h."""
+    for written, heard in _SOUNDS:
+        word = word.replace(written, heard)
+    return word.translate(_SAME) or "h"

@@ -89,7 +89,8 @@ class Quoter:
 
     def _weight(self, query: Query, sentence: str) -> float:
         stems = self._analyzer.stems(sentence)
-        held = set(stems) | {CONCEPT + concept for concept, _, _ in self._glossary.find(stems)}
+        named = self._glossary.find(self._analyzer.sequence(sentence))
+        held = set(stems) | {CONCEPT + concept for concept, _ in named}
         total = sum(weight for token, weight in query.tokens.items() if token in held)
         return total / (1 + len(stems) / 60)
 

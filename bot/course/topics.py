@@ -17,9 +17,8 @@ class Topics:
         self._questions = tuple(questions)
         self._tokens: list[frozenset[str]] = []
         for question in questions:
-            stems = analyzer.stems(question)
-            named = (CONCEPT + concept for concept, _, _ in glossary.find(stems))
-            self._tokens.append(frozenset((*stems, *named)))
+            named = (CONCEPT + concept for concept, _ in glossary.find(analyzer.sequence(question)))
+            self._tokens.append(frozenset((*analyzer.stems(question), *named)))
 
     def nearest(self, query: Query, k: int) -> tuple[str, ...]:
         """The `k` closest questions that share something with the query, best first; never the question itself."""

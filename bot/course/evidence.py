@@ -1,0 +1,54 @@
+"""Does the course cover this question? The gate before every answer.
+
+Rule of this file: one number, a sum of signs for and against. For: concepts that the question names or describes and
+that occur in this course. Against: words of other subjects, words that nobody here knows, and named concepts that this
+course never mentions. Words of everyday life say nothing. The weights were found on questions that are not those of
+the evaluation (docs/curso.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.course.index import Index
+from bot.course.query import CONCEPT, PLAIN, Query
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signs:
+    """Weights of the signs, and the sum from which on a question counts as covered."""
+
+    strong: float = 2.0  # a concept named by a word of the field; the first two count
+    weak: float = 0.6  # each word of a name that only has words of everyday life
+    plain: float = 0.5  # a plain word of the field
+    described: float = 0.4  # per point of the best description above `noise`, at most `most`
+    noise: float = 4.0
+    most: float = 2.0
+    familiar: float = 0.15  # another word that the course uses
+    foreign: float = -1.2
+    unknown: float = -0.55
+    absent: float = -1.2  # a named concept that the course never mentions
+    enough: float = 0.45
+
+
+def weigh(query: Query, index: Index, signs: Signs) -> float:
+    """The sum of the signs; the question is covered from `signs.enough` on."""
+    here = [concept for concept in query.named if index.frequency.get(CONCEPT + concept)]
+    field = [concept for concept in here if not concept.startswith(PLAIN)]
+    strong = sum(concept not in query.weak for concept in field)
+    absent = sum(
+        concept not in query.weak and concept not in here and not concept.startswith(PLAIN) for concept in query.named
+    )
+    described = max(
+        (score for concept, score in query.described.items() if index.frequency.get(CONCEPT + concept)), default=0.0
+    )
+    return (
+        signs.strong * min(strong, 2)
+        + signs.weak * sum(query.weak[concept] for concept in field if concept in query.weak)
+        + signs.plain * (len(here) - len(field))
+        + min(signs.described * max(described - signs.noise, 0.0), signs.most)
+        + signs.familiar * len(query.familiar)
+        + signs.foreign * len(query.foreign)
+        + signs.unknown * len(query.unknown)
+        + signs.absent * absent
+    )
