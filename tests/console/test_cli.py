@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from bot.cli import main
 
+NO_TORCH = importlib.util.find_spec("torch") is None
 GOOD = {"messages": [{"role": "user", "content": "¿Hola?"}, {"role": "assistant", "content": "Hola, ¿qué tal?"}]}
 NO_ANSWER = {"messages": [{"role": "user", "content": "¿Hola?"}]}
 
@@ -77,7 +79,7 @@ def test_wrong_use_ends_with_2_and_says_what_is_missing(
         (["bases", "descargar", "nada"], "No hay ningún modelo base"),
         (["bot"], "DISCORD_TOKEN"),
         (["up"], "DISCORD_TOKEN"),
-        (["worker"], "Redis"),
+        pytest.param(["worker"], "Redis", marks=pytest.mark.skipif(NO_TORCH, reason="needs torch")),
     ],
 )
 def test_what_cannot_be_done_ends_with_1_and_a_sentence(

@@ -240,7 +240,7 @@ async def test_what_is_outside_the_contract_is_recorded(place: Playground, raw: 
 
 
 async def test_all_mistakes_are_told_at_once(place: Playground, raw: Raw) -> None:
-    status, answer = await raw.send(place.channel("general").id, content="x" * 2001, embeds=[{"title": "x" * 300}])
+    _status, answer = await raw.send(place.channel("general").id, content="x" * 2001, embeds=[{"title": "x" * 300}])
     assert set(mistakes(answer)) == {"content", "embeds.0.title"}
 
 
@@ -376,7 +376,7 @@ async def test_a_message_becomes_v2_only_when_its_text_is_emptied_and_never_goes
 ) -> None:
     _, sent = await raw.send(place.channel("general").id, content="hola")
     path = f"/channels/{sent['channel_id']}/messages/{sent['id']}"
-    status, answer = await raw("PATCH", path, {"flags": V2, "components": [text()]})
+    _status, answer = await raw("PATCH", path, {"flags": V2, "components": [text()]})
     assert mistakes(answer) == {"content": "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"}
     assert (await raw("PATCH", path, {"flags": V2, "content": None, "components": [text()]}))[0] == 200
     assert (await raw("PATCH", path, {"flags": 0, "components": [row(button())]}))[0] == 400
