@@ -13,7 +13,6 @@ import contextlib
 import io
 import json
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 RENEW_AFTER = 55 * 60  # seconds; Discord hardly lets a message older than an hour be edited
 LOOK_AGAIN = 20.0  # seconds between looks at open jobs without news: places in the queue move
-AFTER_REFUSAL = 10.0  # seconds to wait when Discord refused to show a card
+AFTER_REFUSAL = 2.0  # times the usual pause when Discord refused to show a card
 OPEN_CARDS = "cards"  # state key: ids of jobs whose card is not final, as JSON
 
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
@@ -128,7 +127,7 @@ class Board:
                     break  # the person erased the job
                 except Exception:
                     log.exception("the card could not be drawn", extra={"job": job_id})
-                    pause = AFTER_REFUSAL
+                    pause = AFTER_REFUSAL * self._services.settings.card_edit_every
                     card.news.set()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(card.last.wait(), pause)
@@ -165,7 +164,7 @@ class Board:
         """Edit the card; post a new one where there is none, it is gone, or it is too old to be edited."""
         if job.channel_id and job.message_id:
             message = self._client.get_partial_messageable(job.channel_id).get_partial_message(job.message_id)
-            fresh = time.time() - message.created_at.timestamp() < RENEW_AFTER
+            fresh = self._services.store.clock() - message.created_at.timestamp() < RENEW_AFTER
             if fresh and await self._edit(message, view):
                 return
             with contextlib.suppress(discord.HTTPException):
