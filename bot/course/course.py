@@ -9,19 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bot.course.analysis import Analyzer
 from bot.course.evidence import Signs, weigh
 from bot.course.glossary import Glossary
-from bot.course.index import Index
-from bot.course.loading import Refusal, course_files, read
-from bot.course.passage import Document, Passage
+from bot.course.index import Index, Scores
+from bot.course.loading import Refusal, course_files
+from bot.course.passage import Passage
 from bot.course.query import Query, Reader, Weights
 from bot.course.quoting import Quoter
-from bot.course.splitting import Splitter
+from bot.course.shelf import Shelf
 from bot.course.topics import Topics
+
+if TYPE_CHECKING:  # langchain takes most of a second to import; only dense vectors and chains need it
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.retrievers import BaseRetriever
+
+    from bot.course.dense import DenseIndex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,33 +52,51 @@ class Course:
         refusals: Sequence[Refusal] = (),
         weights: Weights | None = None,
         signs: Signs | None = None,
+        dense: DenseIndex | None = None,
     ) -> None:
         analyzer = Analyzer()
-        self._glossary = Glossary(analyzer)
-        self.index = Index(list(passages), analyzer, self._glossary)
-        self._reader = Reader(analyzer, self._glossary, self.index.vocabulary, weights or Weights())
-        self._signs = signs or Signs()
-        self.quoter = Quoter(analyzer, self._glossary)
-        self.topics = tuple(dict.fromkeys(topics))  # questions that the pages say they answer
-        self._topics = Topics(self.topics, analyzer, self._glossary)
+        glossary = Glossary(analyzer)
+        self.index = Index(list(passages), analyzer, glossary)
+        self.quoter = Quoter(analyzer, glossary)
+        self.topics = Topics(tuple(dict.fromkeys(topics)), analyzer, glossary)  # questions that the pages answer
         self.refusals = tuple(refusals)  # files that could not be read, and why
+        self._reader = Reader(analyzer, glossary, self.index.vocabulary, weights or Weights())
+        self._signs = signs or Signs()
+        self._dense = dense if dense and dense.usable else None
 
     @classmethod
-    def load(cls, folder: Path, *more: Path) -> Course:
-        """The course of one folder (and of more folders, such as what a server added)."""
-        splitter = Splitter()
-        passages: list[Passage] = []
-        topics: list[str] = []
-        refusals: list[Refusal] = []
-        for root in (folder, *more):
-            for path in course_files(root) if root.is_dir() else []:
-                for document in read(path.relative_to(root).as_posix(), path.read_bytes()):
-                    if isinstance(document, Document):
-                        passages += splitter.split(document)
-                        topics += splitter.questions(document)
-                    else:
-                        refusals.append(document)
-        return cls(passages, topics=topics, refusals=refusals)
+    def load(
+        cls,
+        folder: Path,
+        *more: Path,
+        embeddings: Embeddings | None = None,
+        model: str = "",
+        cache: Path | None = None,
+    ) -> Course:
+        """The course of one folder, and of more folders such as what a server added.
+
+        `cache` keeps parsed files and vectors by content; `model` names the embedding model in it.
+        """
+        shelf = Shelf(cache / "passages" if cache else None)
+        parsed = [
+            shelf.parse(path.relative_to(root).as_posix(), path.read_bytes())
+            for root in (folder, *more)
+            if root.is_dir()
+            for path in course_files(root)
+        ]
+        passages = [passage for file in parsed for passage in file.passages]
+        dense = None
+        if embeddings is not None:
+            from bot.course.dense import DenseIndex
+
+            texts = [f"{passage.label}\n{passage.plain}" for passage in passages]
+            dense = DenseIndex(texts, embeddings, model=model, cache=cache / "vectors" if cache else None)
+        return cls(
+            passages,
+            topics=[question for file in parsed for question in file.questions],
+            refusals=[refusal for file in parsed for refusal in file.refusals],
+            dense=dense,
+        )
 
     @property
     def passages(self) -> tuple[Passage, ...]:
@@ -82,15 +107,33 @@ class Course:
         return list(self.look_up(question, k).passages)
 
     def look_up(self, question: str, k: int = 5) -> Findings:
+        """The best passages, and whether the course covers the question."""
         query = self._reader.read(question)
-        scores = self.index.scores(query)
+        scores = self._scores(query)
         order = np.argsort(-scores, kind="stable")[:k]
         best = tuple(replace(self.passages[i], score=float(scores[i])) for i in order if scores[i] > 0)
         evidence = weigh(query, self.index, self._signs)
-        return Findings(
-            query=query, passages=best, evidence=evidence, found=bool(best) and evidence >= self._signs.enough
-        )
+        found = bool(best) and evidence >= self._signs.enough
+        return Findings(query=query, passages=best, evidence=evidence, found=found)
+
+    def _scores(self, query: Query) -> Scores:
+        lexical = self.index.scores(query)
+        if self._dense is None or not (close := self._dense.ranking(query.question)):
+            return lexical
+        from bot.course.dense import DEPTH, fuse
+
+        order = [int(i) for i in np.argsort(-lexical, kind="stable")[:DEPTH] if lexical[i] > 0]
+        fused = np.zeros_like(lexical)
+        for number, score in fuse(order, close).items():
+            fused[number] = score
+        return fused
 
     def near_topics(self, question: str, k: int = 2) -> tuple[str, ...]:
-        """Questions of the pages that are close to this one; the first of the course when none is."""
-        return self._topics.nearest(self._reader.read(question), k)
+        """Questions of the pages that are close to this one."""
+        return self.topics.nearest(self._reader.read(question), k)
+
+    def retriever(self, k: int = 5, *, gate: bool = True) -> BaseRetriever:
+        """A langchain retriever over this course."""
+        from bot.course.retriever import CourseRetriever
+
+        return CourseRetriever(course=self, k=k, gate=gate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def _document(file: str, content: bytes) -> Document | Refusal:
         return Refusal(file=file, reason="El archivo está dañado o no es del tipo que dice su nombre.")
     if not text.strip():
         return Refusal(file=file, reason="No tiene texto que se pueda leer (¿es un escaneo o una imagen?).")
-    return Document(file=file, title=title or _first_heading(text) or _name(file), text=text)
+    return Document(file=file, title=title or _first_heading(text) or _name(file), text=text, url=_front(text, "url"))
 
 
 def _archive(file: str, content: bytes) -> Iterator[Document | Refusal]:
@@ -141,8 +142,14 @@ def _wanted(member: str) -> bool:
 
 def _markdown(content: bytes) -> tuple[str, str]:
     text = mend(content)
-    title = re.search(r"\A---\n(?:.*\n)*?title:\s*[\"']?(.+?)[\"']?\s*\n(?:.*\n)*?---\n", text)
-    return (title.group(1) if title else ""), text
+    return _front(text, "title") or "", text
+
+
+def _front(text: str, key: str) -> str | None:
+    """A value of the front matter (the lines between --- at the top)."""
+    block = re.match(r"\A---\n(.*?)\n---\n", text, re.DOTALL)
+    found = re.search(rf"^{key}:\s*[\"']?(.+?)[\"']?\s*$", block.group(1), re.MULTILINE) if block else None
+    return found.group(1) if found else None
 
 
 def _pdf(content: bytes) -> tuple[str, str]:
@@ -168,7 +175,9 @@ def _notebook(content: bytes) -> tuple[str, str]:
     import nbformat
 
     read_notebook: Callable[..., Any] = nbformat.reads
-    notebook = read_notebook(mend(content), as_version=4)
+    with warnings.catch_warnings():  # cells without ids are old, not wrong
+        warnings.simplefilter("ignore")
+        notebook = read_notebook(mend(content), as_version=4)
     language = notebook.metadata.get("kernelspec", {}).get("language", "python")
     cells = []
     for cell in notebook.cells:

@@ -18,6 +18,7 @@ class Document:
     file: str  # path relative to the course folder; members of a ZIP are "archive.zip/member.md"
     title: str
     text: str  # Markdown
+    url: str | None = None  # where people can read it; "url" in the front matter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -154,12 +154,14 @@ class Splitter:
         text = document.text[group[0].start : group[-1].end]
         path = _common([block.path for block in group])
         heading = path[1:] if path[:1] == (document.title,) else path
-        return Passage(file=document.file, title=document.title, heading=heading, text=text, plain=plain(text))
+        return Passage(
+            file=document.file, title=document.title, heading=heading, text=text, plain=plain(text), url=document.url
+        )
 
 
 def _heading(token: Token, text: str) -> tuple[int, str] | None:
     if token.type == "heading_open":
-        return int(token.tag[1]), clean_heading(text.lstrip("#").splitlines()[0])
+        return int(token.tag[1]), clean_heading(text.lstrip("#").partition("\n")[0])
     if token.type == "paragraph_open" and (bold := _BOLD_LINE.match(text)):
         return _PSEUDO_LEVEL, clean_heading(bold.group(1))
     return None

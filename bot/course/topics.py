@@ -14,7 +14,7 @@ from bot.course.query import CONCEPT, Query
 
 class Topics:
     def __init__(self, questions: Sequence[str], analyzer: Analyzer, glossary: Glossary) -> None:
-        self._questions = tuple(questions)
+        self.questions = tuple(questions)
         self._tokens: list[frozenset[str]] = []
         for question in questions:
             named = (CONCEPT + concept for concept, _ in glossary.find(analyzer.sequence(question)))
@@ -24,7 +24,7 @@ class Topics:
         """The `k` closest questions that share something with the query, best first; never the question itself."""
         scored = []
         asked = fold(query.question).strip(" ¿?")
-        for question, tokens in zip(self._questions, self._tokens, strict=True):
+        for question, tokens in zip(self.questions, self._tokens, strict=True):
             score = sum(weight for token, weight in query.tokens.items() if token in tokens) / (4 + len(tokens))
             if score > 0.05 and fold(question).strip(" ¿?") != asked:
                 scored.append((score, question))
@@ -36,6 +36,6 @@ class Topics:
         words = fold(typed).split()
         return tuple(
             question
-            for question in self._questions
+            for question in self.questions
             if all(any(part.startswith(word) for part in fold(question).strip("¿?").split()) for word in words)
         )[:k]

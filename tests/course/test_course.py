@@ -34,7 +34,7 @@ def test_a_code_block_stays_whole(course: Course) -> None:
 
 
 def test_the_questions_of_a_page_become_topics_and_not_passages(course: Course) -> None:
-    assert "¿Cómo sé si mi modelo memoriza?" in course.topics
+    assert "¿Cómo sé si mi modelo memoriza?" in course.topics.questions
     assert not any("Preguntas que responde" in passage.text for passage in course.passages)
 
 
