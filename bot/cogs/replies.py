@@ -91,12 +91,14 @@ async def tell(interaction: discord.Interaction, text: str) -> None:
         log.info("interaction %s cannot be answered (%s); trying the channel", interaction.id, failure.code)
     except discord.InteractionResponded:
         return
+    except Exception:  # an answer of Discord that the library cannot read (a proxy's page, an empty one)
+        log.warning("interaction %s cannot be answered; trying the channel", interaction.id, exc_info=True)
     try:
         channel = interaction.channel
         if isinstance(channel, discord.abc.Messageable):
             await channel.send(f"{interaction.user.mention} {text}"[:2000])
-    except discord.HTTPException as failure:
-        log.warning("no way to answer interaction %s: %s", interaction.id, failure)
+    except Exception:
+        log.warning("no way to answer interaction %s", interaction.id, exc_info=True)
 
 
 def _what(interaction: discord.Interaction) -> str:

@@ -6,11 +6,13 @@ The traps are those of discord.py 2.7: each test names the one it is about.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import discord
 import pytest
+from aiohttp import web
 from discord import app_commands
 
 from bot.client import Afina, redirect
@@ -20,6 +22,28 @@ from bot.services import Services
 from jobs.errors import QueueUnavailable
 from playground import Playground
 from tests.bot.conftest import running
+
+
+@pytest.fixture
+async def aiohttp_server() -> AsyncIterator[Any]:
+    """`await aiohttp_server(answer)`: a server that gives the same answer to everything; its address."""
+    runners: list[web.AppRunner] = []
+
+    async def start(answer: Any) -> str:
+        async def handle(request: web.Request) -> web.Response:
+            return answer()
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
 
 
 async def put_on(bot: Afina, place: Playground, name: str, callback: Any) -> None:
@@ -151,17 +175,39 @@ async def test_every_command_and_option_fits_discord_and_has_no_accents(bot: Afi
 # The traps
 
 
-async def test_trap_1_an_answer_that_is_not_json_becomes_an_apology(place: Playground, bot: Afina) -> None:
-    async def speak(interaction: discord.Interaction) -> None:
-        await interaction.channel.send("hola")
+@pytest.mark.parametrize(
+    ("trap", "answer"),
+    [
+        ("1: HTML from a captive portal", lambda: web.Response(text="<html>", content_type="text/html")),
+        ("1: JSON called something else", lambda: web.Response(text="{}", content_type="text/json")),
+        ("2: an empty answer", lambda: web.Response(status=204)),
+    ],
+)
+async def test_trap_1_and_2_a_server_that_is_not_discord_ends_the_client(
+    services: Services, aiohttp_server: Any, trap: str, answer: Any
+) -> None:
+    """The library takes anything but exactly `application/json` for text, and then trips over it."""
+    origin = await aiohttp_server(answer)
+    redirect(services.settings.model_copy(update={"discord_api": origin}))
+    client = Afina(services)
+    with pytest.raises((TypeError, AttributeError, KeyError)):
+        await asyncio.wait_for(client.run_forever("token"), 10)
+    await client.close()
 
-    await put_on(bot, place, "hablar", speak)
-    place.faults.status(503, method="POST", path="/channels/.*/messages")
-    answer = await place.person("Ana").slash("hablar")
-    assert "ya está anotado" in answer.text
+
+async def test_trap_2_an_unreadable_answer_to_a_callback_does_not_break_the_next_command(
+    place: Playground, bot: Afina
+) -> None:
+    async def garble(interaction: discord.Interaction) -> None:
+        raise TypeError("what an empty answer becomes inside the library")
+
+    await put_on(bot, place, "vacio", garble)
+    ana = place.person("Ana")
+    assert "ya está anotado" in (await ana.slash("vacio")).text
+    assert "Qué puedes hacer" in (await ana.slash("ayuda")).text
 
 
-async def test_trap_2_and_4_the_gateway_may_be_away_at_the_start(place: Playground, services: Services) -> None:
+async def test_trap_4_the_gateway_may_be_away_at_the_start(place: Playground, services: Services) -> None:
     place.faults.gateway_away(True)
     redirect(services.settings)
     client = Afina(services)
@@ -199,6 +245,16 @@ async def test_trap_5_server_errors_are_retried_by_the_library(place: Playground
     ana = place.person("Ana")
     await ana.slash("hablar")
     await ana.wait_message(contains="una vez")
+
+
+async def test_trap_5_a_503_is_not_retried_and_becomes_an_apology(place: Playground, bot: Afina) -> None:
+    async def speak(interaction: discord.Interaction) -> None:
+        await interaction.channel.send("hola")
+
+    await put_on(bot, place, "hablar", speak)
+    place.faults.status(503, method="POST", path="/channels/.*/messages")
+    answer = await place.person("Ana").slash("hablar")
+    assert "ya está anotado" in answer.text
 
 
 async def test_trap_6_a_message_whose_answer_was_lost_is_not_doubled(place: Playground, bot: Afina) -> None:
