@@ -148,7 +148,9 @@ class Scheduler:
             self._blind, self._reconcile_at = False, 0.0
         now = time.monotonic()
         due = now >= self._reconcile_at
-        for job in await self._store.open_jobs():
+        jobs = await self._store.open_jobs()
+        self._asked = {job.request.rq_id: at for job in jobs if (at := self._asked.get(job.request.rq_id))}
+        for job in jobs:
             if job.state.active and (job.cancel_requested or job.pause_requested):
                 await self._stop(job, now)
             elif job.lease_until is not None and job.lease_until < self._store.clock():
@@ -177,10 +179,9 @@ class Scheduler:
         kind: Literal["cancelled", "paused"] = "cancelled" if job.cancel_requested else "paused"
         rq_id = job.request.rq_id
         asked, at = self._asked.get(rq_id, ("", 0.0))
-        if asked == kind and now - at < STOP_AGAIN_SECONDS:
-            return
-        await asyncio.to_thread(self._queue.request_stop, job.id, job.attempt, kind)
-        self._asked[rq_id] = (kind, now)
+        if asked != kind or now - at >= STOP_AGAIN_SECONDS:
+            await asyncio.to_thread(self._queue.request_stop, job.id, job.attempt, kind)
+            self._asked[rq_id] = (kind, now)
         silent = job.lease_until is None or job.lease_until < self._store.clock()
         if silent and await asyncio.to_thread(self._queue.state, rq_id) != "started":
             await self._give_up(job)
