@@ -28,6 +28,7 @@ Messages = Sequence[Mapping[str, str]]  # {"role": "system" | "user" | "assistan
 Parameters = Mapping[str, float]  # temperature, top_p, max_tokens, seed …, as the protocol calls them
 
 MAX_LOADED = 64  # adapters kept loaded at once; the engine itself decides which weights stay in memory
+BROKEN_OFF = "El motor se ha interrumpido a mitad de la respuesta."
 _RETRY_AFTER = 0.3  # seconds before the one retry of a connection that failed
 _TIMEOUT = httpx.Timeout(120.0, connect=3.0)  # seconds; between two tokens, and to connect
 
@@ -132,7 +133,9 @@ class EngineClient:
                     if attempt == 2 or not await self._reload(model):
                         raise
                 except httpx.HTTPError as error:
-                    if started or attempt == 2 or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
+                    if started:
+                        raise EngineUnavailable(BROKEN_OFF) from error
+                    if attempt == 2 or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
                         raise _away(error) from error
                     await asyncio.sleep(_RETRY_AFTER)
         finally:
@@ -237,13 +240,13 @@ class EngineClient:
                     break
                 data = json.loads(line.removeprefix("data: "))
                 if "error" in data:
-                    raise EngineUnavailable("El motor se ha interrumpido a mitad de la respuesta.")
+                    raise EngineUnavailable(BROKEN_OFF)
                 for choice in data["choices"]:
                     finish = choice.get("finish_reason")
                     finished = finished or finish is not None
                     yield Chunk(choice["delta"].get("content") or "", finish)
             if not finished:
-                raise EngineUnavailable("El motor se ha interrumpido a mitad de la respuesta.")
+                raise EngineUnavailable(BROKEN_OFF)
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 Place = discord.Thread | discord.DMChannel
 View = discord.ui.View
 
+ARCHIVED = 50083  # Discord's code for a thread that nothing can be written in
 MAX_FILE = 256 * 1024  # bytes of a text attachment that is read
 FILE_TEXT = 20_000  # characters of it that a model gets
 _TEXT_ENDINGS = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".py", ".yaml", ".yml", ".toml", ".html", ".log")
@@ -114,9 +115,21 @@ class Growing:
     async def _request(self, call: Callable[..., Any], **arguments: Any) -> Any:
         await self._pace.turn()
         try:
+            try:
+                return await call(**arguments)
+            except discord.HTTPException as error:
+                # One that went to sleep is woken; one that a moderator locked is left alone.
+                place = self._place
+                if error.code != ARCHIVED or not isinstance(place, discord.Thread) or place.locked:
+                    raise
+            await place.edit(archived=False)
             return await call(**arguments)
         except (discord.NotFound, discord.Forbidden) as error:
             raise Gone(str(error)) from error
+        except discord.HTTPException as error:
+            if error.code == ARCHIVED:
+                raise Gone(str(error)) from error
+            raise
 
 
 class Answering:
