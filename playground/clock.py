@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Callable
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
 
@@ -19,6 +20,7 @@ class Clock:
     def __init__(self) -> None:
         self._offset = 0.0
         self._last_id = 0
+        self.on_advance: Callable[[], object] = lambda: None  # called when the clock has jumped
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -29,6 +31,7 @@ class Clock:
         if seconds < 0:
             raise ValueError("the clock only moves forward")
         self._offset += seconds
+        self.on_advance()
 
     def snowflake(self) -> int:
         """A new id, greater than all before it, whose upper bits hold the time in milliseconds."""

@@ -64,7 +64,6 @@ class Setup:
     async def advance(self, seconds: float) -> None:
         """Move the clock forward."""
         self.place.clock.advance(seconds)
-        self.place.world.touch()
 
     async def state(self) -> Json:
         """What tests look at."""

@@ -161,7 +161,9 @@ class Dispatcher:
         }
 
     def _guild_create(self, event: Event, intents: int) -> Json:
-        return self.payloads.guild_create(event.subject, all_members=bool(intents & Intent.GUILD_MEMBERS))
+        data = self.payloads.guild_create(event.subject, all_members=bool(intents & Intent.GUILD_MEMBERS))
+        # After READY the key says «available again»; a server that the bot has just joined comes without it.
+        return data if event.detail else {key: value for key, value in data.items() if key != "unavailable"}
 
     def _role(self, event: Event, intents: int) -> Json:
         return {"guild_id": str(event.guild_id), "role": self.payloads.role(event.subject)}

@@ -58,11 +58,11 @@ class Links:
 
 
 def store(world: World, channel_id: int, upload: Upload, described: Json, *, ephemeral: bool = False) -> Attachment:
-    """A file as Discord keeps it: its name made safe, its kind guessed from the name, a picture measured."""
+    """Keep a file as Discord does: its name made safe, its kind guessed from the name, a picture measured."""
     wanted = str(described.get("filename") or upload.filename)
     filename = safe_name(wanted)
     width, height = picture_size(upload.data)
-    return Attachment(
+    attachment = Attachment(
         id=world.clock.snowflake(),
         filename=filename,
         data=upload.data,
@@ -74,6 +74,8 @@ def store(world: World, channel_id: int, upload: Upload, described: Json, *, eph
         width=width,
         height=height,
     )
+    world.files[attachment.id] = attachment
+    return attachment
 
 
 def safe_name(filename: str) -> str:

@@ -64,7 +64,6 @@ class Resolved:
         """Upload *given* (`{"name", "data"}`, base64) as an ephemeral attachment."""
         attachment = upload(self.world, self.user, self.channel, given, ephemeral=True)
         self.data.setdefault("attachments", {})[str(attachment.id)] = self.payloads.attachment(attachment)
-        self.world.files[attachment.id] = attachment
         return str(attachment.id)
 
 

@@ -188,7 +188,8 @@ class Gateway:
             await connection.close(closed.code, closed.reason)
         finally:
             self.connections.discard(connection)
-            self._detach(connection, over=connection.closed_with in FORGETS or socket.close_code in (1000, 1001))
+            ours = connection.closed_with  # a client that says goodbye with 1000 or 1001 gives its session up
+            self._detach(connection, over=ours in FORGETS if ours else socket.close_code in (1000, 1001))
             await connection.close(1000)
         return socket
 
@@ -244,7 +245,7 @@ class Gateway:
         self.identified += 1
         session.dispatch("READY", self.dispatcher.ready(session.id, self.url, shard))
         for guild in self.world.guilds.values():
-            event = Event(name="GUILD_CREATE", guild_id=guild.id, subject=guild)
+            event = Event(name="GUILD_CREATE", guild_id=guild.id, subject=guild, detail={"known": True})
             if self.world.bot.id in guild.members and (created := self.dispatcher.translate(event, intents)):
                 session.dispatch("GUILD_CREATE", created)
         self.world.touch()

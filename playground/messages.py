@@ -100,6 +100,8 @@ def edit(world: World, channel: Channel, message: Message, changes: Json, allowe
 def delete(world: World, channel: Channel, message: Message) -> None:
     """Remove *message*; whoever waits still finds it, marked as deleted."""
     message.deleted = True
+    for attachment in message.attachments:
+        world.files.pop(attachment.id, None)
     message.revision = world.revision + 1
     if not message.ephemeral:
         world.emit(Event(name="MESSAGE_DELETE", guild_id=channel.guild_id, channel=channel, subject=message))

@@ -22,7 +22,7 @@ from playground.faults import Faults
 from playground.gateway import Gateway
 from playground.interactions import ACKNOWLEDGE_WITHIN, Interactions
 from playground.limits import Limits
-from playground.model import Attachment, ChannelType, Guild, Json, Overwrite, Role, User
+from playground.model import ChannelType, Guild, Json, Overwrite, Role, User
 from playground.model import Channel as ChannelRecord
 from playground.payloads import Payloads
 from playground.people import Channel, Person
@@ -87,7 +87,7 @@ class Playground:
         app.router.add_get("/gateway", self.gateway.handle)
         app.router.add_get("/gateway/", self.gateway.handle)
         app.router.add_route("*", PREFIX + "/{path:.*}", self.rest.handle)
-        app.router.add_get("/{folder:attachments|ephemeral-attachments}/{channel}/{id}/{name}", self._serve_file)
+        app.router.add_get(r"/{folder:attachments|ephemeral-attachments}/{channel}/{id:\d+}/{name}", self._serve_file)
         control.add_routes(app, self._operations)
         self._runner = web.AppRunner(app, shutdown_timeout=1.0, access_log=None)
         await self._runner.setup()
@@ -132,22 +132,11 @@ class Playground:
             return web.Response(status=fault.status)
         if fault is not None and request.transport:
             request.transport.abort()
-        attachment = self._attachment(request.match_info["id"])
+        attachment = self.world.files.get(int(request.match_info["id"]))
         if attachment is None or not self.payloads.links.valid(attachment, request.query):
             return web.Response(status=404, text="This content is no longer available.")
         headers = {"Content-Type": attachment.content_type or "application/octet-stream"}
         return web.Response(body=attachment.data, headers=headers)
-
-    def _attachment(self, identity: str) -> Attachment | None:
-        number = int(identity) if identity.isdigit() else 0
-        if number in self.world.files:
-            return self.world.files[number]
-        for channel in self.world.channels.values():
-            for message in channel.messages.values():
-                for one in message.attachments:
-                    if one.id == number and not message.deleted:
-                        return one
-        return None
 
     # -- the transport of people in this process --------------------------------------------------------------
 

@@ -39,10 +39,11 @@ class World:
         self.users: dict[int, User] = {}
         self.guilds: dict[int, Guild] = {}
         self.channels: dict[int, Channel] = {}  # threads and direct messages too
-        self.files: dict[int, Attachment] = {}  # uploaded with commands and forms, not part of a message
+        self.files: dict[int, Attachment] = {}  # everything uploaded; goes with its message
         self.revision = 0  # grows with every change
         self.listeners: list[Callable[[Event], None]] = []
         self._bell = asyncio.Event()
+        self.clock.on_advance = self.touch
         self.bot = self.add_user(bot_name, bot=True)
 
     # -- being told -------------------------------------------------------------------------------------------

@@ -66,6 +66,14 @@ async def running(place: Playground, bot: Bot) -> AsyncIterator[Bot]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def eventually(check: Callable[[], object], timeout: float = 10.0) -> None:
+    """Wait until *check* is true; what the bot's own code notes down changes nothing in the playground."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not check():
+        assert asyncio.get_running_loop().time() < deadline, "it did not happen"
+        await asyncio.sleep(0.005)
+
+
 @pytest.fixture(autouse=True)
 def discord_addresses() -> Any:
     """discord.py keeps its addresses in class attributes: put them back after each test."""
