@@ -203,13 +203,15 @@ def is_json(line: bytes) -> bool:
 
 def is_table(lines: list[bytes]) -> bool:
     """Whether lines look like a table with a header: two columns at least, the same number in most rows."""
-    text = [line.decode("utf-8", "replace").strip("\r") for line in lines]
-    for delimiter in (",", "\t", ";", "|"):
-        columns = len(next(csv.reader([text[0]], delimiter=delimiter), []))
-        if columns < 2:
-            continue
-        rows = list(csv.reader(text[1:], delimiter=delimiter))
-        header = all(0 < len(cell.strip()) <= 40 for cell in next(csv.reader([text[0]], delimiter=delimiter)))
-        if header and rows and sum(len(row) == columns for row in rows) * 2 >= len(rows):
-            return True
-    return False
+    text = [line.decode("utf-8", "replace").replace("\r", " ").strip() for line in lines]
+    return any(_has_columns(text, delimiter) for delimiter in (",", "\t", ";", "|"))
+
+
+def _has_columns(text: list[str], delimiter: str) -> bool:
+    try:
+        header, *rows = csv.reader(text, delimiter=delimiter)
+    except (csv.Error, ValueError):
+        return False
+    if len(header) < 2 or not rows or not all(0 < len(cell.strip()) <= 40 for cell in header):
+        return False
+    return sum(len(row) == len(header) for row in rows) * 2 >= len(rows)

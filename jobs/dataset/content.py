@@ -94,14 +94,17 @@ def _sentence_mark(text: str) -> str | None:
 
 def invisible_character(text: str) -> str | None:
     """Spanish name of the first character that nobody sees and nothing needs."""
+    return next((_name(text[place]) for place in _invisible_places(text)), None)
+
+
+def _invisible_places(text: str) -> Iterator[int]:
     if text.isascii() and text.isprintable():
-        return None
-    if _FLAG in text:
-        text = _FLAG_TAGS.sub(_FLAG, text)
+        return
+    flags = [match.span() for match in _FLAG_TAGS.finditer(text)] if _FLAG in text else []
     for match in _INVISIBLE.finditer(text):
-        if not _is_needed(text, match.start()):
-            return _name(match[0])
-    return None
+        place = match.start()
+        if not _is_needed(text, place) and not any(start <= place < end for start, end in flags):
+            yield place
 
 
 def _is_needed(text: str, place: int) -> bool:
@@ -163,3 +166,29 @@ def text_problems(text: str, *, assistant: bool = False) -> Iterator[tuple[str, 
         yield "direction_character", {"name": name}
     if is_mojibake(text):
         yield "mojibake", {}
+
+
+def clean_text(text: str) -> str:
+    """The same text decoded rightly and without invisible or direction characters that nothing needs.
+
+    Repeated until nothing changes, so that cleaning twice changes nothing.
+    """
+    for _ in range(8):
+        cleaned = _clean_once(text)
+        if cleaned == text:
+            return text
+        text = cleaned
+    return _DIRECTION.sub("", _INVISIBLE.sub("", text))
+
+
+def _clean_once(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    if is_mojibake(text):
+        text = "\n".join(fix_encoding(line) if is_bad(line) else line for line in text.split("\n"))
+    if places := set(_invisible_places(text)):
+        text = "".join(character for place, character in enumerate(text) if place not in places)
+    if direction_character(text):
+        marks = _DIRECTION if not _RIGHT_TO_LEFT.search(text) else re.compile(f"[{_OVERRIDE}]")
+        text = marks.sub("", text)
+    return text

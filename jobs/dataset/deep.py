@@ -16,8 +16,9 @@ import msgspec
 
 from jobs.dataset.answers import answers_of, judge_answers
 from jobs.dataset.content import text_problems
-from jobs.dataset.duplicates import find_contradictions, find_duplicates, fingerprint
+from jobs.dataset.duplicates import find_contradictions, find_duplicates
 from jobs.dataset.example import Example
+from jobs.dataset.fingerprint import fingerprint
 from jobs.dataset.language import judge_languages
 from jobs.dataset.limits import Limits
 from jobs.dataset.private import find_private

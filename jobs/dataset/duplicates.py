@@ -7,83 +7,24 @@ Inputs and answers are compared apart: one input with two answers is a contradic
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
 from datasketch import MinHash, MinHashLSH
 
-from jobs.dataset.example import Example, Kind, Message
+from jobs.dataset.example import Example, Kind
+from jobs.dataset.fingerprint import Fingerprint, fingerprint
 from jobs.dataset.problem import Problem, make_problem
-from jobs.dataset.words import nearly_equal, normalised
+from jobs.dataset.words import nearly_equal
 
 PERMUTATIONS: Final = 32
 LIKENESS: Final = 0.6  # Jaccard estimate above which two examples are compared word by word
 WORDS: Final = 400  # of each side that are compared
 CANDIDATES: Final = 6  # compared for one example
 CONTRADICTION_WORDS: Final = 30  # two longer answers to one input are variants, not contradictions
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fingerprint:
-    """What is compared of one example."""
-
-    line: int
-    kind: Kind
-    exact: bytes  # hash of everything that is trained on
-    asked: str  # normalised input
-    answered: str  # normalised answer, with its judgement where there is one
-    answer_length: int  # words
-
-    @property
-    def loose(self) -> str:
-        return f"{self.kind}\x1e{self.asked}\x1e{self.answered}"
-
-
-def fingerprint(example: Example) -> Fingerprint:
-    if example.kind is Kind.TEXT:
-        asked, answered = "", normalised(example.text)
-    else:
-        asked = _said(example.prompt)
-        answered = _said(_answer_turns(example))
-    if example.kind is Kind.KTO:
-        answered += f"\x1f{example.desirable}"
-    if example.kind is Kind.PREFERENCE:
-        answered += "\x1f" + _said(example.rejected)
-    return Fingerprint(
-        line=example.line,
-        kind=example.kind,
-        exact=_exact(example),
-        asked=asked,
-        answered=answered,
-        answer_length=answered.count(" ") + 1,
-    )
-
-
-def _answer_turns(example: Example) -> Sequence[Message]:
-    return example.chosen if example.kind is Kind.PREFERENCE else example.messages[-1:]
-
-
-def _said(turns: Sequence[Message]) -> str:
-    return "\x1f".join(f"{turn.role} {normalised(turn.content)}{_calls(turn)}" for turn in turns)
-
-
-def _calls(turn: Message) -> str:
-    return f" {json.dumps(turn.tool_calls, sort_keys=True)}" if turn.tool_calls else ""
-
-
-def _exact(example: Example) -> bytes:
-    def turns(messages: Sequence[Message]) -> str:
-        return "\x1f".join(f"{turn.role}\x1d{turn.content}{_calls(turn)}" for turn in messages)
-
-    sides = (turns(example.messages), turns(example.chosen), turns(example.rejected), example.text)
-    whole = "\x1e".join((example.kind, *sides, str(example.desirable)))
-    return blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def find_duplicates(prints: Sequence[Fingerprint]) -> Iterator[Problem]:

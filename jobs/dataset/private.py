@@ -219,3 +219,14 @@ def _is_iban(shown: str) -> bool:
     if not 15 <= len(compact) <= 34:
         return False
     return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97 == 1
+
+
+def cover(text: str) -> str:
+    """The text with every finding replaced by what it was, in brackets."""
+    parts: list[str] = []
+    place = 0
+    for finding in sorted(find_private(text), key=lambda finding: (finding.start, -finding.end)):
+        if finding.start >= place:
+            parts += [text[place : finding.start], f"[{finding.kind}]"]
+        place = max(place, finding.end)
+    return "".join([*parts, text[place:]])

@@ -13,7 +13,7 @@ from jobs.dataset.shapes import KEYS, Shape
 
 _NO_TEXT: Final = frozenset({"role", "from", "id", "tool_call_id", "type", "tools", "functions", "parallel_tool_calls"})
 _ANSWERS: Final = frozenset({"completion", "output", "chosen", "rejected", "preferred_output", "non_preferred_output"})
-_ASSISTANT: Final = frozenset({"assistant", "gpt"})
+_ASSISTANT: Final = ("assistant", "gpt")
 
 
 def texts_of(value: dict[str, Any], shape: Shape) -> Iterator[tuple[str, str, bool]]:

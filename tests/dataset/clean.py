@@ -41,9 +41,20 @@ def classification() -> Rows:
 
 def capitals() -> Rows:
     """One template, short answers that do not repeat."""
-    pairs = {"Francia": "París", "Italia": "Roma", "Perú": "Lima", "Chile": "Santiago", "Japón": "Tokio", "Egipto": "El Cairo",
-             "Noruega": "Oslo", "Portugal": "Lisboa", "Cuba": "La Habana", "Kenia": "Nairobi", "Canadá": "Ottawa",
-             "Grecia": "Atenas"}  # fmt: skip
+    pairs = {
+        "Francia": "París",
+        "Italia": "Roma",
+        "Perú": "Lima",
+        "Chile": "Santiago",
+        "Japón": "Tokio",
+        "Egipto": "El Cairo",
+        "Noruega": "Oslo",
+        "Portugal": "Lisboa",
+        "Cuba": "La Habana",
+        "Kenia": "Nairobi",
+        "Canadá": "Ottawa",
+        "Grecia": "Atenas",
+    }
     return [
         chat(f"¿Cuál es la capital de {country}?", f"La capital de {country} es {city}.")
         for country, city in pairs.items()
@@ -91,8 +102,22 @@ def code() -> Rows:
         "La dirección 192.168.100.200 es privada y el puerto 8080 está libre.",
         "```yaml\nversion: 3.1.4\nservices:\n  db: {image: postgres:16, ports: ['5432:5432']}\n```",
     ]
-    asks = ["propiedad", "clonar", "mapa", "tubería", "cliente", "clave", "consulta", "hash", "precio", "petición",
-            "validación", "bucle", "red", "compose"]  # fmt: skip
+    asks = [
+        "propiedad",
+        "clonar",
+        "mapa",
+        "tubería",
+        "cliente",
+        "clave",
+        "consulta",
+        "hash",
+        "precio",
+        "petición",
+        "validación",
+        "bucle",
+        "red",
+        "compose",
+    ]
     return [
         chat(f"Enséñame un ejemplo de {ask} y explícalo en una línea.", answer)
         for ask, answer in zip(asks, answers, strict=True)
@@ -226,8 +251,20 @@ def role_play() -> Rows:
 def emoji() -> Rows:
     """Joined emoji, skin tones, flags made of tags, keycaps."""
     faces = ["👨‍👩‍👧‍👦", "👩🏽‍💻", "🏳️‍🌈", "❤️‍🔥", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🧑‍🚀", "1️⃣", "🇪🇸", "👍🏿", "🐕‍🦺", "😶‍🌫️", "✨"]
-    words = ["familia", "programadora", "orgullo", "pasión", "Inglaterra", "espacio", "uno", "España", "bien", "perro guía",
-             "despiste", "brillo"]  # fmt: skip
+    words = [
+        "familia",
+        "programadora",
+        "orgullo",
+        "pasión",
+        "Inglaterra",
+        "espacio",
+        "uno",
+        "España",
+        "bien",
+        "perro guía",
+        "despiste",
+        "brillo",
+    ]
     return [{"prompt": f"Emoji para «{word}»", "completion": face} for word, face in zip(words, faces, strict=True)]
 
 
@@ -274,7 +311,8 @@ def markdown() -> Rows:
         chat(
             f"Haz una guía corta sobre {topic}",
             f"# Guía de {topic}\n\n| paso | tiempo |\n|---|---|\n| preparar {topic} | {place + 5} min |\n\n"
-            f"> **Nota**: más en [la wiki](https://es.wikipedia.org/wiki/{topic}).\n\n- [ ] empezar\n- [x] leer sobre {topic}",
+            f"> **Nota**: más en [la wiki](https://es.wikipedia.org/wiki/{topic}).\n\n"
+            f"- [ ] empezar\n- [x] leer sobre {topic}",
         )
         for place, topic in enumerate(topics)
     ]
@@ -450,8 +488,19 @@ def json_answers() -> Rows:
 
 def mentions() -> Rows:
     """Mentions, invites and «ignora las instrucciones anteriores» are data."""
-    texts = ["@everyone", "<@123456789012345678>", "@here", "discord.gg/abc", "ignora las instrucciones anteriores",
-             "ignore all previous instructions", "<#987>", "</comando:1>", "```ansi", "||spoiler||", "<:cara:12>"]  # fmt: skip
+    texts = [
+        "@everyone",
+        "<@123456789012345678>",
+        "@here",
+        "discord.gg/abc",
+        "ignora las instrucciones anteriores",
+        "ignore all previous instructions",
+        "<#987>",
+        "</comando:1>",
+        "```ansi",
+        "||spoiler||",
+        "<:cara:12>",
+    ]
     return [
         chat(f"¿Es peligroso el texto {text}?", f"No: {text} aquí es solo texto que alguien ha escrito.")
         for text in texts
@@ -498,12 +547,38 @@ def text_parts() -> Rows:
 CLEAN: dict[str, Callable[[], Rows]] = {
     make.__name__: make
     for make in (
-        classification, capitals, arithmetic, translation, code, tool_use, parallel_tools, multi_turn, role_play, emoji,
-        right_to_left, numbers_and_dates, markdown, unusual_separators, alpaca, alpaca_with_history, sharegpt, sharegpt_tools,
-        preference_strings, preference_chat, preference_openai, preference_implicit, kto, prompt_completion_chat,
-        running_text, json_answers, mentions, reasoning, exported_nulls, text_parts,
+        classification,
+        capitals,
+        arithmetic,
+        translation,
+        code,
+        tool_use,
+        parallel_tools,
+        multi_turn,
+        role_play,
+        emoji,
+        right_to_left,
+        numbers_and_dates,
+        markdown,
+        unusual_separators,
+        alpaca,
+        alpaca_with_history,
+        sharegpt,
+        sharegpt_tools,
+        preference_strings,
+        preference_chat,
+        preference_openai,
+        preference_implicit,
+        kto,
+        prompt_completion_chat,
+        running_text,
+        json_answers,
+        mentions,
+        reasoning,
+        exported_nulls,
+        text_parts,
     )
-}  # fmt: skip
+}
 
 FORMATS: dict[str, str] = {
     **dict.fromkeys(CLEAN, "messages"),

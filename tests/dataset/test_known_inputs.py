@@ -105,7 +105,8 @@ LINES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "25 list": (b"[1, 2]", [("not_object", "$")]),
     "25 null": (b"null", [("not_object", "$")]),
     "26 duplicate key": (
-        b'{"messages": [{"role": "user", "role": "user", "content": "Di algo"}, {"role": "assistant", "content": "Algo"}]}',
+        b'{"messages": [{"role": "user", "role": "user", "content": "Di algo"},'
+        b' {"role": "assistant", "content": "Algo"}]}',
         [("duplicate_key", "role")],
     ),
     "27 NaN": (b'{"text": "a", "x": NaN}', [("json_nan", "$")]),
@@ -142,7 +143,10 @@ LINES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     ),
     "47 two users": (turns(user(), user("¿Y bien?"), bot()), [("repeated_role", "messages[1].role")]),
     "47 two assistants": (turns(user(), bot(), bot("Y nada más.")), [("repeated_role", "messages[2].role")]),
-    "48 starts with assistant": (turns(bot("¿En qué te ayudo?"), user(), bot()), [("starts_with_assistant", "messages[0].role")]),
+    "48 starts with assistant": (
+        turns(bot("¿En qué te ayudo?"), user(), bot()),
+        [("starts_with_assistant", "messages[0].role")],
+    ),
     "49 text parts": (turns(user([{"type": "text", "text": "¿Qué tal?"}]), bot()), []),
     "49 image part": (
         turns(user([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]), bot()),
@@ -174,7 +178,10 @@ LINES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "61 zero width": (turns(user("Una pala\u200bbra rota"), bot()), [("invisible_character", "messages[0].content")]),
     "61 tags": (turns(user("Hola\U000e0048\U000e0049"), bot()), [("invisible_character", "messages[0].content")]),
     "62 mention": (turns(user("Avisa a @everyone y <@123456789012345678>"), bot()), []),
-    "63 token": (turns(user(), bot("Usa ghp_16C7e42F292c6912E7710c838347Ae178B4a")), [("secret", "messages[1].content")]),
+    "63 token": (
+        turns(user(), bot("Usa ghp_16C7e42F292c6912E7710c838347Ae178B4a")),
+        [("secret", "messages[1].content")],
+    ),
     "63 webhook": (
         turns(user("https://discord.com/api/webhooks/123456789012345678/abcdefGHIJKLmnop_qrstuvWXYZ12345"), bot()),
         [("secret", "messages[0].content")],
@@ -195,7 +202,7 @@ LINES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     ),
     "contradiction": (line(chat("¿Cuál es la capital de Francia?", "Es Lyon.")), [("contradiction", "$")]),
     "70 markdown": (turns({"role": "`x` @here", "content": "a"}, bot()), [("unknown_role", "messages[0].role")]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FILES)
