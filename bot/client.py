@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REMEMBERED_EVENTS = 10_000  # ids of interactions and messages already seen, newest kept
+FAREWELL = 5.0  # seconds to finish answering people when the process is asked to stop
 ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then is answered for them
 
 
@@ -101,6 +102,7 @@ class Afina(commands.Bot):
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handling: set[asyncio.Task[Any]] = set()  # what people asked for and is being done
 
     # Wiring
 
@@ -159,6 +161,9 @@ class Afina(commands.Bot):
         """False for an interaction that was delivered before. In direct messages, find out which server is meant."""
         if not self.first_time(interaction.id):
             return False
+        if task := asyncio.current_task():
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
         person = interaction.user.id
         if interaction.guild_id is None and person not in self.homes:
             home = await self.services.store.get_state(f"home:{person}")
@@ -234,6 +239,9 @@ class Afina(commands.Bot):
                 await asyncio.sleep(delay)
 
     async def close(self) -> None:
+        """Let what people asked for come to its end, then go."""
+        if self._handling and not self.is_closed():
+            await asyncio.wait(self._handling, timeout=FAREWELL)
         for task in list(self._tasks):
             task.cancel()
         await self.board.close()

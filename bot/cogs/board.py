@@ -63,6 +63,7 @@ class Board:
         self._services = services
         self._cards: dict[str, _Card] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Listen to changes, and draw every card that is not final. Calling it again does nothing."""
@@ -72,6 +73,7 @@ class Board:
             self._looking = asyncio.create_task(self._look_around(), name="board")
 
     async def close(self) -> None:
+        self._closed = True
         tasks = [card.task for card in self._cards.values() if card.task]
         tasks += [self._looking] if self._looking else []
         for task in tasks:
@@ -81,7 +83,7 @@ class Board:
 
     async def changed(self, job: Job) -> None:
         """A job moved on: draw it again, soon."""
-        if job.owner == CONSOLE:
+        if job.owner == CONSOLE or self._closed:
             return
         card = self._cards.get(job.id)
         if card is None:

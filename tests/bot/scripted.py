@@ -53,6 +53,10 @@ class ScriptedQueue:
         self._answer()
         return self._states.get(rq_id, "missing")
 
+    def target(self, rq_id: str) -> str | None:
+        self._answer()
+        return None
+
     def withdraw(self, rq_id: str) -> bool:
         self._answer()
         return self._states.get(rq_id) == "queued" and self._states.pop(rq_id) is not None
@@ -101,7 +105,7 @@ class ScriptedWorker:
         self._seq = 0
         queue.taken(request)
 
-    def emit(self, type: EventType, message: str = "", **data: Any) -> None:
+    def emit(self, type: EventType, message: str = "", *, data: Any = None, **values: Any) -> None:
         self._seq += 1
         self._queue.push(
             Event(
@@ -111,7 +115,7 @@ class ScriptedWorker:
                 created_at=time.time(),
                 type=type,
                 message=message,
-                data=data,
+                data=data or values,
             )
         )
 
@@ -133,7 +137,7 @@ class ScriptedWorker:
             self.step(step, total, epoch=3 * share, **numbers)
 
     def fail(self, code: str, message: str, hint: str) -> None:
-        self.emit(EventType.FAILED, code=code, message=message, hint=hint)
+        self.emit(EventType.FAILED, data={"code": code, "message": message, "hint": hint})
         self._queue.taken(self.request, "failed")
 
     def stop(self, kind: str, step: int = 5) -> None:
