@@ -14,19 +14,23 @@ import socket
 import sys
 from pathlib import Path
 
-# Before any hub library is imported: workers and engines are offline, and looking for a GPU must not initialise it.
-OFFLINE = {
+from jobs.gpu.engine.options import add_arguments as add_engine_arguments
+
+# Before any library is imported: workers and engines are offline, and looking for a GPU must not initialise it.
+ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    # Threads that wait by spinning stop each other where worker, engine and bot share two cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    os.environ.update({name: os.environ.get(name, value) for name, value in OFFLINE.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     args = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return int(args.command(args))
@@ -46,14 +50,7 @@ def parser() -> argparse.ArgumentParser:
     worker.set_defaults(command=run_worker)
 
     serve = commands.add_parser("serve", help="serve a base and its adapters (OpenAI protocol)")
-    serve.add_argument("--data", type=Path, required=True)
-    serve.add_argument("--artifacts", required=True)
-    serve.add_argument("--base", required=True)
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=0)
-    serve.add_argument("--ready-file", type=Path, default=None)
-    serve.add_argument("--max-loras", type=int, default=32)
-    serve.add_argument("--max-lora-rank", type=int, default=64)
+    add_engine_arguments(serve)
     serve.set_defaults(command=run_engine)
 
     mini = commands.add_parser("mini", help="make afina-mini available, or train it again")

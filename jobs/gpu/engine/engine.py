@@ -21,6 +21,7 @@ import torch
 from jobs.gpu.engine.adapters import Adapter, AdapterRefused, Library, Place, inside, read_adapter, read_config
 from jobs.gpu.engine.batch import Batch, Delivery, Request
 from jobs.gpu.engine.loop import Loop
+from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.prompt import Prompter, TextStream
 from jobs.gpu.engine.sampling import Sampling
 
@@ -43,22 +44,6 @@ class TooLong(Exception):
 
 class GenerationFailed(Exception):
     """The answer broke off inside the engine."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Sizes of the engine."""
-
-    max_loras: int = 32  # adapters whose weights stay in memory, a base
-    max_lora_rank: int = 64
-    max_bases: int = 2  # base models in memory at once
-    max_rows: int = 32  # requests that run together
-    max_model_len: int | None = None  # tokens of prompt and answer; None: what the base was made for
-    max_waiting: int = 256  # requests that may wait
-    cells: int = 65_536  # tokens of keys and values that the running requests may come to hold
-    prefill_tokens: int = 2048  # tokens of prompts read between two steps
-    prefix_tokens: int = 16_384  # tokens of finished conversations kept for their next turn
-    threads: int | None = None  # of torch
 
 
 @dataclass(kw_only=True, eq=False)
@@ -112,7 +97,7 @@ class Engine:
         load: Callable[[str], tuple[Any, Any]],  # base id -> (model, tokenizer); AfinaError when there is none
         known_bases: Callable[[], Sequence[str]],
         roots: Sequence[Path],  # where adapters may lie
-        options: Options = Options(),
+        options: Options,
     ) -> None:
         self.default_base = default_base
         self.options = options

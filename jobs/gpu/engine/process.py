@@ -1,4 +1,4 @@
-"""The engine as a process: flags, model files, socket, ready file.
+"""The engine as a process: model files, socket, ready file.
 
 Rule of this file: it is the composition root of `python -m jobs.gpu serve`. The ready file appears once requests are
 answered and goes when the process ends; whoever started it reads the address there.
@@ -17,33 +17,13 @@ from typing import Any
 
 import uvicorn
 
-from jobs.gpu.engine.engine import Engine, Options
+from jobs.gpu.engine.engine import Engine
+from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.server import Embed, application
 
 log = logging.getLogger(__name__)
 
 GRACE = 5  # seconds that running answers get when the process is asked to end
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The engine's flags."""
-    sizes = Options()
-    parser.add_argument("--data", type=Path, required=True, help="carpeta de datos")
-    parser.add_argument("--artifacts", default=None, help="raíz de los adaptadores; por defecto, la carpeta de datos")
-    parser.add_argument("--base", required=True, help="modelo base que se carga al empezar")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: uno libre")
-    parser.add_argument("--ready-file", type=Path, default=None, help="se escribe cuando el motor responde")
-    parser.add_argument("--api-key-env", default=None, help="variable de entorno que guarda la clave que se exige")
-    parser.add_argument("--max-loras", type=int, default=sizes.max_loras, help="adaptadores en memoria")
-    parser.add_argument("--max-lora-rank", type=int, default=sizes.max_lora_rank)
-    parser.add_argument("--max-bases", type=int, default=sizes.max_bases, help="modelos base en memoria a la vez")
-    parser.add_argument("--max-rows", type=int, default=sizes.max_rows, help="respuestas que avanzan juntas")
-    parser.add_argument("--max-model-len", type=int, default=None, help="tokens de pregunta y respuesta")
-    parser.add_argument("--max-waiting", type=int, default=sizes.max_waiting, help="peticiones que pueden esperar")
-    parser.add_argument("--threads", type=int, default=None, help="hilos de torch")
-    parser.add_argument("--four-bit", action="store_true", help="carga las bases en 4 bits")
-    parser.add_argument("--embedding-model", type=Path, default=None, help="carpeta de un modelo de embeddings")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from jobs.errors import BaseNotAvailable
-from jobs.gpu.engine.engine import Engine, Options
+from jobs.gpu.engine.engine import Engine
+from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.server import application
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
