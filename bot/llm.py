@@ -1,26 +1,47 @@
 """Answers from the course: quoted, or worded by a language model.
 
 Rule of this file: the only one that imports langchain chat models. Both answerers say that the course does not cover a
-question when `Course.look_up` says so, and then show no sources.
+question when `Course.look_up` says so, and then show no sources. A model that is slow, cut off, uncited or wrong costs
+nothing but its wording: the student gets the quotation instead.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
 
 from bot.course import Course, Findings
+from bot.course.analysis import fold
 from bot.course.answer import Answer, Source
+from bot.course.citations import REFUSAL
+from bot.course.passage import Passage
 from bot.course.quoting import details
+from bot.prompts import Prompts
 from bot.settings import Settings
 
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+
+log = logging.getLogger(__name__)
+
 PASSAGES = 5  # how many an answer may draw on
+REMEMBERED = 3  # earlier turns that a follow-up question may refer to
+CACHED = 512  # answers kept in memory
+ELLIPTIC = 5  # a question of at most so many words may lean on the one before
+
+History = Sequence[tuple[str, str]]  # earlier (question, answer) pairs of a thread, oldest first
+OnText = Callable[[str], Awaitable[None]]  # called with the text so far while it is being written
 
 
 class Answerer(Protocol):
-    async def answer(self, question: str, history: Sequence[tuple[str, str]] = ()) -> Answer:
-        """Answer a question; `history` holds earlier (question, answer) pairs of the thread, oldest first."""
+    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+        """Answer a question. Never raises for a model's or a network's fault."""
         ...
 
 
@@ -30,38 +51,199 @@ class QuotingAnswerer:
     def __init__(self, course: Course) -> None:
         self.course = course
 
-    async def answer(self, question: str, history: Sequence[tuple[str, str]] = ()) -> Answer:
-        return await asyncio.to_thread(self.quote, question)
+    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+        return await asyncio.to_thread(self.quote, question, history)
 
-    def quote(self, question: str) -> Answer:
-        findings = self.course.look_up(question, PASSAGES)
-        return quoted(self.course, findings) if findings.found else not_covered(self.course, question)
+    def quote(self, question: str, history: History = ()) -> Answer:
+        return quoted(self.course, follow_up(self.course, question, history))
+
+
+class ChatAnswerer:
+    """A language model words the answer from the passages and cites them; what does not hold is not shown."""
+
+    def __init__(self, course: Course, model: BaseChatModel, prompts: Prompts, *, timeout: float = 30.0) -> None:
+        self.course = course
+        self._model = model
+        self._prompts = prompts
+        self._timeout = timeout  # seconds for everything that the model does for one answer
+
+    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+        findings: Findings | None = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                standalone = await self._rewrite(question, history) if history else question
+                findings = await asyncio.to_thread(self.course.look_up, standalone, PASSAGES)
+                if not findings.found:
+                    return not_covered(self.course, question)
+                text = await self._word(standalone, findings.passages, on_text)
+        except Exception as error:  # providers raise their own kinds: the wording is lost, the answer is not
+            log.warning("the language model gave no answer: %s", type(error).__name__, extra={"action": "quote"})
+            if findings is None:
+                findings = await asyncio.to_thread(follow_up, self.course, question, history)
+            return quoted(self.course, findings)
+        if REFUSAL in text:
+            return not_covered(self.course, question)
+        return self._checked(question, text, findings)
+
+    async def _rewrite(self, question: str, history: History) -> str:
+        turns = "\n".join(f"Estudiante: {asked}\nProfesora: {said[:400]}" for asked, said in history[-REMEMBERED:])
+        prompt = self._prompts.render("curso_reescribir", history=turns, question=question)
+        reply = await self._model.ainvoke(prompt)
+        rewritten = reply.text.strip().splitlines()[0].strip() if reply.text.strip() else ""
+        return rewritten if 0 < len(rewritten) <= 400 else question
+
+    async def _word(self, question: str, passages: Sequence[Passage], on_text: OnText | None) -> str:
+        from langchain_core.messages import HumanMessage, SystemMessage
+
+        documents = "\n\n".join(_as_data(number, passage) for number, passage in enumerate(passages, 1))
+        prompt = self._prompts.render("curso_pregunta", documents=documents, question=question)
+        messages = [SystemMessage(self._prompts.render("curso_sistema")), HumanMessage(prompt)]
+        text = ""
+        finished = False
+        async for chunk in self._model.astream(messages):
+            text += chunk.text
+            finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+            if on_text and text.strip() and REFUSAL[: len(text.strip())] != text.strip()[: len(REFUSAL)]:
+                await on_text(text)
+        if not finished or not text.strip():
+            raise ConnectionError("the stream ended before the answer did")
+        return text
+
+    def _checked(self, question: str, text: str, findings: Findings) -> Answer:
+        checked = self.course.checker.check(text, findings.passages)
+        if not checked.used:
+            log.info("a worded answer had no citation that holds", extra={"action": "quote"})
+            return quoted(self.course, findings)
+        cited = [findings.passages[place] for place in checked.used]
+        quotes = {
+            quote.passage: quote.text for quote in self.course.quoter.quotes(findings.query, cited, most=len(cited))
+        }
+        return Answer(
+            question=question,
+            found=True,
+            text=checked.text,
+            sources=tuple(Source.of(passage, quotes.get(passage, passage.plain)) for passage in cited),
+            details=details(cited),
+            suggestions=self.course.near_topics(question),
+            worded=True,
+        )
+
+
+class CachedAnswerer:
+    """Remembers answers to questions asked without a history; a lost wording is not remembered."""
+
+    def __init__(self, inner: Answerer, *, worded: bool) -> None:
+        self._inner = inner
+        self._worded = worded  # the inner answerer words its answers: a quotation from it was a way out
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+
+    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+        key = " ".join(fold(question).split()).strip(" ?¿!¡.")
+        if history or key not in self._answers:
+            answer = await self._inner.answer(question, history, on_text=on_text)
+            if not history and (answer.worded == self._worded or not answer.found):
+                self._answers[key] = answer
+                if len(self._answers) > CACHED:
+                    self._answers.popitem(last=False)
+            return answer
+        self._answers.move_to_end(key)
+        return self._answers[key]
+
+
+def follow_up(course: Course, question: str, history: History) -> Findings:
+    """Without a model: a short question that finds nothing alone is read together with the one before."""
+    findings = course.look_up(question, PASSAGES)
+    if history and (not findings.found or len(question.split()) <= ELLIPTIC):
+        together = course.look_up(f"{history[-1][0]} {question}", PASSAGES)
+        if together.found:
+            return together
+    return findings
 
 
 def quoted(course: Course, findings: Findings) -> Answer:
-    quotes = course.quoter.quotes(findings.query, findings.passages)
-    sources = tuple(Source.of(quote.passage, quote.text) for quote in quotes)
+    """The answer in the course's own sentences; that it is not covered, when it is not."""
+    question = findings.query.question
+    quotes = course.quoter.quotes(findings.query, findings.passages) if findings.found else []
+    if not quotes:
+        return not_covered(course, question)
     return Answer(
-        question=findings.query.question,
+        question=question,
         found=True,
         text="\n\n".join(f"{quote.text} [{number}]" for number, quote in enumerate(quotes, 1)),
-        sources=sources,
+        sources=tuple(Source.of(quote.passage, quote.text) for quote in quotes),
         details=details([quote.passage for quote in quotes]),
-        suggestions=course.near_topics(findings.query.question),
+        suggestions=course.near_topics(question),
     )
 
 
 def not_covered(course: Course, question: str) -> Answer:
     near = course.near_topics(question)
     hint = " Quizá te sirva una de estas preguntas." if near else ""
-    return Answer(
-        question=question,
-        found=False,
-        text=f"El curso no habla de eso, así que prefiero no inventar una respuesta.{hint}",
-        suggestions=near,
-    )
+    text = f"El curso no habla de eso, así que prefiero no inventar una respuesta.{hint}"
+    return Answer(question=question, found=False, text=text, suggestions=near)
+
+
+def _as_data(number: int, passage: Passage) -> str:
+    """A passage between marks that nothing inside can close."""
+    body = passage.text.replace("</documento", "‹/documento").replace("<documento", "‹documento")
+    label = passage.label.replace('"', "'").replace("\n", " ")
+    return f'<documento número="{number}" título="{label}">\n{body}\n</documento>'
 
 
 def make_answerer(settings: Settings, course: Course, engine_url: str | None = None) -> Answerer:
-    """The answerer that the settings ask for; quoting without a language model."""
-    return QuotingAnswerer(course)
+    """The answerer that the settings ask for: `AFINA_LLM` unset quotes; "engine" or "provider:model" words."""
+    model = make_model(settings, engine_url)
+    if model is None:
+        return CachedAnswerer(QuotingAnswerer(course), worded=False)
+    chat = ChatAnswerer(course, model, Prompts(settings.prompts_dir), timeout=settings.llm_timeout)
+    return CachedAnswerer(chat, worded=True)
+
+
+def make_model(settings: Settings, engine_url: str | None = None) -> BaseChatModel | None:
+    """The chat model of `AFINA_LLM`, or None. Every address that speaks the OpenAI protocol works with `AFINA_LLM_URL`;
+    other providers need their langchain package (`init_chat_model` names it)."""
+    if not settings.llm:
+        return None
+    provider, _, name = settings.llm.partition(":")
+    key = settings.llm_key.get_secret_value() if settings.llm_key else None
+    common: dict[str, Any] = {"temperature": 0.2, "timeout": settings.llm_timeout, "max_retries": 1}
+    url = settings.llm_url
+    if settings.llm == "engine":
+        base = engine_url or settings.engine_url
+        if not base:
+            return None
+        url, name = f"{base.rstrip('/')}/v1", settings.default_base
+        key = settings.engine_key.get_secret_value() if settings.engine_key else None
+    elif provider == "ollama":
+        url = url or "http://127.0.0.1:11434/v1"
+    elif provider != "openai" and not url:
+        from langchain.chat_models import init_chat_model
+
+        options: Any = common | ({"api_key": key} if key else {})
+        model: BaseChatModel = init_chat_model(settings.llm, **options)
+        return model
+    from langchain_openai import ChatOpenAI
+
+    # A client of our own: langchain's default one is shared by address across event loops.
+    client = httpx.AsyncClient(timeout=settings.llm_timeout)
+    return ChatOpenAI(
+        model=name or provider, base_url=url, api_key=lambda: key or "sin-clave", http_async_client=client, **common
+    )
+
+
+def make_embeddings(settings: Settings) -> Embeddings | None:
+    """The embedding model of `AFINA_EMBEDDINGS` at `AFINA_EMBEDDINGS_URL`, or None."""
+    if not settings.embeddings:
+        return None
+    from langchain_openai import OpenAIEmbeddings
+
+    key = settings.embeddings_key.get_secret_value() if settings.embeddings_key else "sin-clave"
+    return OpenAIEmbeddings(
+        model=settings.embeddings,
+        openai_api_base=settings.embeddings_url,
+        openai_api_key=lambda: key,
+        check_embedding_ctx_length=False,  # other servers take text, not OpenAI's token ids
+        max_retries=1,
+        request_timeout=settings.llm_timeout,
+        http_client=httpx.Client(timeout=settings.llm_timeout),
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bot.course.analysis import Analyzer
+from bot.course.citations import Checker
 from bot.course.evidence import Signs, weigh
 from bot.course.glossary import Glossary
 from bot.course.index import Index, Scores
@@ -58,6 +59,7 @@ class Course:
         glossary = Glossary(analyzer)
         self.index = Index(list(passages), analyzer, glossary)
         self.quoter = Quoter(analyzer, glossary)
+        self.checker = Checker(analyzer, glossary)
         self.topics = Topics(tuple(dict.fromkeys(topics)), analyzer, glossary)  # questions that the pages answer
         self.refusals = tuple(refusals)  # files that could not be read, and why
         self._reader = Reader(analyzer, glossary, self.index.vocabulary, weights or Weights())
