@@ -35,6 +35,8 @@ COMMANDS = {
     "models": "models",
     "chat": "chat",
     "bases": "bases",
+    "backup": "backup",
+    "restore": "backup",
 }
 
 

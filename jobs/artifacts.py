@@ -58,6 +58,11 @@ class Artifacts:
     def is_local(self) -> bool:
         return self._folder is not None
 
+    @property
+    def folder(self) -> Path | None:
+        """The root as a folder of this machine; None for an object store."""
+        return self._folder
+
     def put_dataset(self, dataset_id: str, version: int, local: Path) -> str:
         """Store a file as a version of a dataset; its path inside the root."""
         path = f"datasets/{_identifier(dataset_id)}/v{int(version)}.jsonl"

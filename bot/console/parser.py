@@ -79,6 +79,7 @@ def build_parser() -> Parser:
     doctor.add_argument("--json", action="store_true")
     _data_commands(add)
     _model_commands(add)
+    _care_commands(add)
     return parser
 
 
@@ -124,3 +125,13 @@ def _model_commands(add: Callable[[str, str], Parser]) -> None:
     verbs = bases.add_subparsers(dest="verb", metavar="VERBO")
     download = verbs.add_parser("descargar", help="descarga un modelo base (el único paso que usa la red)")
     download.add_argument("id", metavar="ID")
+
+
+def _care_commands(add: Callable[[str, str], Parser]) -> None:
+    backup = add("backup", "copia de seguridad: base de datos, datos y modelos, sin parar el bot")
+    backup.add_argument("out", type=Path, metavar="SALIDA", help="un archivo .tar, o una carpeta")
+    backup.add_argument("--keep", type=int, metavar="N", help="deja en esa carpeta solo las N copias más nuevas")
+    backup.add_argument("--json", action="store_true")
+    restore = add("restore", "restaura una copia de seguridad en una carpeta de datos vacía")
+    restore.add_argument("file", type=Path, metavar="ARCHIVO")
+    restore.add_argument("--json", action="store_true")
