@@ -26,7 +26,7 @@ from jobs.dataset.problem import Findings, Problem, make_problem
 from jobs.dataset.reading import read_object
 from jobs.dataset.scan import Scan, numbered_lines
 from jobs.dataset.shapes import Shape
-from jobs.dataset.stats import CountTokens, summarise
+from jobs.dataset.stats import CountTokens, measure, summarise
 from jobs.dataset.texts import texts_of
 
 
@@ -47,7 +47,7 @@ def look_deep(path: Path, scan: Scan, limits: Limits, count: CountTokens | None 
             if example is not None:
                 examples.append(example)
     stats = summarise(examples, count)
-    problems += _judge_lengths(examples, stats, limits)
+    problems += _judge_lengths(examples, stats["tokens"]["total"], limits, count)
     prints = [fingerprint(example) for example in examples]
     problems += find_duplicates(prints)
     problems += find_contradictions(prints)
@@ -81,11 +81,11 @@ def judge_texts(number: int, value: dict[str, Any], shape: Shape) -> Iterator[Pr
                 yield make_problem(finding.code, number, path, kind=finding.kind)
 
 
-def _judge_lengths(examples: list[Example], stats: dict[str, Any], limits: Limits) -> Iterator[Problem]:
-    if stats["tokens"] > limits.tokens:
-        yield make_problem("too_many_tokens", tokens=stats["tokens"], limit=limits.tokens)
-    for example, tokens in zip(examples, stats["lengths"], strict=True):
+def _judge_lengths(examples: list[Example], total: int, limits: Limits, count: CountTokens | None) -> Iterator[Problem]:
+    if total > limits.tokens:
+        yield make_problem("too_many_tokens", tokens=total, limit=limits.tokens)
+    for example in examples:
+        tokens = sum(measure(example, count))
         if tokens > limits.context:
-            yield make_problem(
-                "too_long", example.line, "$", tokens=tokens, limit=limits.context, cut=tokens - limits.context
-            )
+            cut = tokens - limits.context
+            yield make_problem("too_long", example.line, tokens=tokens, limit=limits.context, cut=cut)

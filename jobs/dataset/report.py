@@ -10,6 +10,8 @@ from typing import Any
 
 from jobs.dataset.problem import Problem, Severity, Verdict
 
+GROUP_LINES = 12  # lines named in a group
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
@@ -42,6 +44,40 @@ class Report:
             "problems": [problem.to_dict() for problem in self.problems],
             "stats": self.stats,
         }
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Problems by rule: how many, and at which lines (the first of them), the gravest first."""
+        order = [Severity.ERROR, Severity.WARNING, Severity.FIXED]
+        found: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            found.setdefault(problem.code, []).append(problem)
+        groups = [
+            {
+                "code": code,
+                "severity": problems[0].severity.value,
+                "count": len(problems),
+                "lines": [problem.line for problem in problems if problem.line is not None][:GROUP_LINES],
+                "field": problems[0].field,
+                "message": problems[0].message,
+                "fix": problems[0].fix,
+            }
+            for code, problems in found.items()
+        ]
+        return sorted(groups, key=lambda group: (order.index(Severity(group["severity"])), -group["count"]))
+
+    def as_text(self) -> str:
+        """Every problem for people to read, one a line."""
+        marks = {Severity.ERROR: "✗", Severity.WARNING: "⚠", Severity.FIXED: "✓"}
+        lines = [
+            f"{self.file}: {self.examples} ejemplos, {self.usable} utilizables, {len(self.problems)} observaciones"
+        ]
+        for problem in self.problems:
+            where = "archivo" if problem.line is None else f"línea {problem.line}"
+            field = f" ({problem.field})" if problem.field not in (None, "$") else ""
+            lines.append(
+                f"{marks[problem.severity]} {where}{field}: {problem.message} → {problem.fix} [{problem.code}]"
+            )
+        return "\n".join(lines) + "\n"
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Report:

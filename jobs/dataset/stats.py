@@ -1,13 +1,13 @@
 """Numbers about the usable examples: how many, how long, and what the model learns of them.
 
 Rule of this file: counting only. Tokens are counted by a tokenizer where one is given, else estimated from bytes and
-marked so. `jobs.recipe.DataStats.from_report` and the histogram read the result, whose keys `summarise` lists.
+marked so. `jobs.recipe.DataStats.from_report` and the picture in `bot/render/histogram.py` read the result.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobs.dataset.example import Example, Kind, Message
@@ -16,6 +16,8 @@ from jobs.dataset.example import Example, Kind, Message
 # chat template adds around a message.
 BYTES_A_TOKEN = 3.8
 TEMPLATE_TOKENS = 4
+
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192)  # usual maximum lengths of training
 
 CountTokens = Callable[[Sequence[str]], list[int]]  # texts → number of tokens of each
 
@@ -37,43 +39,58 @@ def _calls(turn: Message) -> str:
     return "".join(str(call) for call in turn.tool_calls)
 
 
-def summarise(examples: Iterable[Example], count: CountTokens | None = None) -> dict[str, Any]:
+def measure(example: Example, count: CountTokens | None = None) -> list[int]:
+    """Tokens of each part of an example (`parts_of`), what the template adds included."""
+    return [size + TEMPLATE_TOKENS for size in (count or estimate_tokens)([text for _, text, _ in parts_of(example)])]
+
+
+def summarise(examples: Sequence[Example], count: CountTokens | None = None) -> dict[str, Any]:
     """Statistics of usable examples.
 
     Returns:
-        examples, turns (distribution), tokens (sum), learnt_tokens (sum), learnt_share (0..1), p95_tokens,
-        example_tokens (distribution), role_tokens (role → distribution of a message), answer_tokens (distribution),
-        lengths (tokens of each example, for the histogram), estimated (no tokenizer was given).
+        examples; kind (chat, text, preference or kto); turns (distribution over examples); tokens (total, and
+        distribution over examples); learnt_tokens (sum); learnt_share (0..1); answer_tokens and role_tokens
+        (distributions over messages); histogram (edges, counts: tokens of an example); longer (length → examples that
+        are longer); estimated (no tokenizer was given).
     """
-    counted = count or estimate_tokens
     lengths: list[int] = []
-    answers: list[int] = []
     turns: list[int] = []
+    answers: list[int] = []
     by_role: defaultdict[str, list[int]] = defaultdict(list)
-    learnt = 0
     for example in examples:
-        parts = parts_of(example)
-        sizes = [size + TEMPLATE_TOKENS for size in counted([text for _, text, _ in parts])]
+        sizes = measure(example, count)
         lengths.append(sum(sizes))
-        turns.append(len(parts))
-        learnt += sum(size for size, (_, _, learn) in zip(sizes, parts, strict=True) if learn)
-        answers += [size for size, (_, _, learn) in zip(sizes, parts, strict=True) if learn]
-        for size, (role, _, _) in zip(sizes, parts, strict=True):
+        turns.append(len(sizes))
+        for size, (role, _, learnt) in zip(sizes, parts_of(example), strict=True):
             by_role[role].append(size)
+            if learnt:
+                answers.append(size)
     total = sum(lengths)
     return {
         "examples": len(lengths),
+        "kind": examples[0].kind.value if examples else None,
         "turns": distribution(turns),
-        "tokens": total,
-        "learnt_tokens": learnt,
-        "learnt_share": round(learnt / total, 4) if total else 0.0,
-        "p95_tokens": distribution(lengths)["p95"],
-        "example_tokens": distribution(lengths),
+        "tokens": {"total": total, **distribution(lengths)},
+        "learnt_tokens": sum(answers),
+        "learnt_share": round(sum(answers) / total, 4) if total else 0.0,
         "answer_tokens": distribution(answers),
         "role_tokens": {role: distribution(sizes) for role, sizes in sorted(by_role.items())},
-        "lengths": lengths,
+        "histogram": histogram(lengths),
+        "longer": {str(limit): sum(length > limit for length in lengths) for limit in LENGTHS},
         "estimated": count is None,
     }
+
+
+def histogram(values: Sequence[int], bins: int = 24) -> dict[str, list[int]]:
+    """Counts over equal bins from 0 to the 99th percentile; the last bin holds everything above."""
+    if not values:
+        return {"edges": [], "counts": []}
+    top = max(bins, sorted(values)[min(len(values) - 1, int(0.99 * len(values)))] + 1)
+    width = -(-top // bins)
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, value // width)] += 1
+    return {"edges": [width * place for place in range(bins + 1)], "counts": counts}
 
 
 def distribution(values: Sequence[int]) -> dict[str, float]:
