@@ -96,10 +96,24 @@ class Acts:
         return self.sight.place(self.world.direct_channel(int(user), int(other or self.world.bot.id)))
 
     async def start_thread(
-        self, user: int, channel: int, name: str, private: bool = False, message: int | None = None
+        self,
+        user: int,
+        channel: int,
+        name: str,
+        *,
+        private: bool = False,
+        message: int | None = None,
+        content: str = "",
     ) -> Json:
-        """Start a thread in a channel, or from a message."""
+        """Start a thread in a channel, or from a message; in a forum, a post with *content*."""
         parent = self.sight.channel_of(user, channel)
+        if parent.type == ChannelType.FORUM:
+            self.sight.need(user, parent, Permission.SEND_MESSAGES)
+            if not content.strip():
+                raise Impossible("a post needs words")
+            post = threads.start(self.world, parent, int(user), name, kind=ChannelType.PUBLIC_THREAD)
+            messages.post(self.world, post, int(user), Draft(content=content.strip()), message_id=post.id)
+            return self.sight.place(post)
         needed = Permission.CREATE_PRIVATE_THREADS if private else Permission.CREATE_PUBLIC_THREADS
         self.sight.need(user, parent, needed)
         origin = self.sight.message_of(user, message) if message is not None else None

@@ -133,6 +133,9 @@ def _reference(world: World, channel: Channel, body: Json, errors: FormErrors) -
         return None
     known = {"message_id", "channel_id", "guild_id", "fail_if_not_exists", "type"}
     unknown_keys(reference, known, errors, "message_reference")
+    if reference.get("type"):
+        errors.add("message_reference.type", "UNKNOWN_FIELD", "Forwarding is not part of the contract")
+        return None
     if not world.permissions(world.bot.id, channel) & Permission.READ_MESSAGE_HISTORY:
         raise refusals.reply_needs_history()
     if reference.get("channel_id") is not None and int(reference["channel_id"]) != channel.id:

@@ -85,7 +85,7 @@ class Limits:
         while self._recent and now - self._recent[0] >= 1.0:
             self._recent.popleft()
         if len(self._recent) >= self.per_second:
-            return 1.0 - (now - self._recent[0])
+            return 1.0 - (now - self._recent[0]) if self._recent else 1.0
         self._recent.append(now)
         return None
 

@@ -240,7 +240,9 @@ class Person:
         private: bool = False,
         message: Message | None = None,
         channel: Channel | int | None = None,
+        content: str = "",
     ) -> Channel:
+        """Start a thread here, from a *message*, or as a post of a forum (with its first *content*)."""
         return Channel(
             await self.act(
                 "start_thread",
@@ -248,6 +250,7 @@ class Person:
                 name=name,
                 private=private,
                 message=message.id if message else None,
+                content=content,
             )
         )
 

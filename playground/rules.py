@@ -2,7 +2,8 @@
 
 Rule: a body is judged whole, all mistakes are told at once (50035 with paths), then permissions, in Discord's order.
 Unknown fields are refused too: Discord ignores them, but here they mean that the contract has a hole.
-Not covered: components (see `components`), polls and stickers, which the contract leaves out.
+Not covered: components (see `component_rules`); polls, stickers, forwarding and slow mode, which the contract leaves
+out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
 
 MESSAGE_FIELDS = {
     "content", "nonce", "enforce_nonce", "tts", "embeds", "allowed_mentions", "message_reference", "components",
-    "sticker_ids", "attachments", "flags", "poll",
+    "attachments", "flags",
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def check_body(body: Json, errors: FormErrors, *, v2: bool, path: str = "", fiel
         check_message(body["components"], v2, errors, f"{prefix}components")
     if len(str(body.get("nonce") or "")) > 25:
         errors.add(f"{prefix}nonce", "BASE_TYPE_MAX_LENGTH", "Must be 25 or fewer in length.")
-    for name in ("content", "embeds", "poll", "sticker_ids"):
+    for name in ("content", "embeds"):
         if v2 and body.get(name):
             message = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
             errors.add(f"{prefix}{name}", "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", message)

@@ -22,8 +22,8 @@ from playground.faults import Faults
 from playground.gateway import Gateway
 from playground.interactions import ACKNOWLEDGE_WITHIN, Interactions
 from playground.limits import Limits
-from playground.model import ChannelType, Guild, Json, Overwrite, Role, User
 from playground.model import Channel as ChannelRecord
+from playground.model import ChannelType, Guild, Json, Overwrite, Role, User
 from playground.payloads import Payloads
 from playground.people import Channel, Person
 from playground.permissions import Permission

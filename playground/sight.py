@@ -14,6 +14,7 @@ from playground.interactions import Interaction, Interactions
 from playground.model import Channel, Json, Message, User
 from playground.payloads import Payloads
 from playground.permissions import Permission
+from playground.reading import text_of
 from playground.refusals import Refusal
 from playground.world import World
 
@@ -172,8 +173,7 @@ class Sight:
                 "everyone": message.mention_everyone,
             },
             "history": [
-                {"at": one.at, "content": one.content, "components": one.components, "embeds": one.embeds}
-                for one in message.history
+                {"at": one.at, "text": text_of(one.content, one.embeds, one.components)} for one in message.history
             ],
         }
 

@@ -22,7 +22,7 @@ FITTING: dict[int, tuple[int, ...]] = {
     Kind.AUTOCOMPLETE: (8,),
     Kind.MODAL: (4, 5, 6, 7),
 }
-DATA_FIELDS = {"content", "tts", "embeds", "allowed_mentions", "components", "attachments", "flags", "poll"}
+DATA_FIELDS = {"content", "tts", "embeds", "allowed_mentions", "components", "attachments", "flags"}
 FOLLOWUP_FIELDS = DATA_FIELDS | {"username", "avatar_url", "thread_name", "applied_tags"}
 
 

@@ -31,6 +31,7 @@ class Bot(discord.Client):
         super().__init__(intents=intents, guild_ready_timeout=0.1, allowed_mentions=discord.AllowedMentions.none())
         self.tree = discord.app_commands.CommandTree(self)
         self._setup = setup
+        self.running: asyncio.Task[None] | None = None
         self.errors: list[BaseException] = []
         self.tree.error(self._note)
 
@@ -53,7 +54,7 @@ async def running(place: Playground, bot: Bot) -> AsyncIterator[Bot]:
     """Run *bot* against *place* until the block ends."""
     discord.http.Route.BASE = place.api_url
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(place.gateway_url)
-    task = asyncio.create_task(bot.start(place.token))
+    bot.running = task = asyncio.create_task(bot.start(place.token))
     try:
         while not bot.is_ready():
             if task.done():

@@ -455,8 +455,8 @@ async def test_buttons_survive_a_restart_of_the_client(place: Playground) -> Non
     async with running(place, Bot(setup)) as second:
         assert (await card.click("Ver")).text == "trabajo 7"
         assert not second.errors
+    place.interactions.acknowledge_within = 0.2
     with pytest.raises(NoAnswer):
-        place.interactions.acknowledge_within = 0.2
         await card.click("Ver")
 
 

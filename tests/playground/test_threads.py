@@ -205,6 +205,10 @@ async def test_a_post_in_a_forum_is_a_thread_with_a_first_message(place: Playgro
         made = await forum.create_thread(name="Resultados", content="primer mensaje")
         assert made.thread.id == made.message.id
         assert [one.text for one in await ana.history(made.thread.id)] == ["primer mensaje"]
+        heard = asyncio.ensure_future(bot.wait_for("message", check=lambda one: one.author != bot.user, timeout=5))
+        post = await ana.start_thread("Mi duda", channel=place.channel("ayuda"), content="¿cómo?")
+        message = await heard
+        assert (message.content, message.id, message.channel.parent.name) == ("¿cómo?", post.id, "ayuda")
         with pytest.raises(discord.HTTPException):
             await bot.http.send_message(forum.id, params=discord.http.handle_message_parameters("x"))
 
