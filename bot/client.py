@@ -40,7 +40,7 @@ ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then
 
 def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
     """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
-    from bot.cogs import admin, chat, help, jobs, models, training
+    from bot.cogs import admin, chat, compare, help, jobs, models, training
 
     return [
         (help.HelpCog(services), help.dynamic_items()),
@@ -49,6 +49,7 @@ def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.
         (models.ModelsCog(services), models.dynamic_items()),
         (admin.AdminCog(services), admin.dynamic_items()),
         (chat.ChatCog(services), chat.dynamic_items()),
+        (compare.CompareCog(services), compare.dynamic_items()),
     ]
 
 
