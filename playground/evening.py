@@ -7,6 +7,7 @@ she wants to teach is `playground/task.py`'s.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ QUESTION = "q diferencia hay entre lora y qlora??"
 OFF_TOPIC = "cuántos huevos lleva una tortilla para cuatro"
 SEEDS = (42, 7, 2024)  # the first is the default of a job
 TRAINING = 240.0  # seconds that one job may take on a slow machine
+LOOK_EVERY = 0.5  # seconds
 
 
 class Disappointed(Exception):
@@ -133,24 +135,26 @@ class Evening:
         await plan.click("Confirmar")
 
     async def watch(self) -> None:
-        card = await self.ana.wait_message(contains=MODEL, button="Cancelar", channel=self.workshop, timeout=60)
-        self.done_card = await self._watch(card, SEEDS[0])
+        self.done_card = await self._watch(SEEDS[0])
 
-    async def _watch(self, card: Message, seed: int) -> Message:
-        """Look at a progress card until its job is done; what it says then."""
+    async def _watch(self, seed: int) -> Message:
+        """Look at a progress card until the job is done; the card that says what came of it."""
+        began = await self.ana.mark()
+        card = await self.ana.wait_message(contains=MODEL, button="Cancelar", channel=self.workshop, timeout=60)
+        end = asyncio.create_task(
+            self.ana.wait_message(contains=MODEL, channel=self.workshop, where=_is_end, since=began, timeout=TRAINING)
+        )
         seen: list[str] = []
         with self.terminal.moving() as show:
-
-            def look(now: Message) -> bool:
-                show(now.text)
-                seen.append(now.text)
-                return any(button.label == "Charlar" for button in now.buttons) or _failed(now)
-
-            done = await card.wait(look, timeout=TRAINING, what="the end of the training")
-        await done.settled(quiet=1.5, timeout=30)
+            while not end.done():
+                await card.refresh()
+                seen.append(card.text)
+                show(card.text)
+                await asyncio.wait({end}, timeout=LOOK_EVERY)
+        done = await end
         await self._show(done)
         self._expect(not _failed(done), "el entrenamiento no terminó bien", done)
-        self._expect(any("entrenando" in text.casefold() for text in seen), "la tarjeta no enseñó el avance", done)
+        self._expect(any("entrenando" in text for text in seen), "la tarjeta no enseñó el avance", done)
         self.results.append(self._read(done, seed))
         return done
 
@@ -165,12 +169,11 @@ class Evening:
         return Accuracy(seed=seed, majority=int(common[1]) / 100, base=shares[0], tuned=shares[-1])
 
     async def repeat(self) -> None:
-        """Two more seeds of the same job; both wait in the queue at once."""
+        """Two more seeds of the same job."""
         for seed in SEEDS[1:]:
             self.terminal.person("Ana", f"/entrenamientos repetir entrenamiento: {MODEL} semilla: {seed}")
             await self.ana.slash("entrenamientos repetir", entrenamiento=MODEL, semilla=seed)
-            card = await self.ana.wait_message(contains=MODEL, button="Cancelar", channel=self.workshop, timeout=60)
-            await self._watch(card, seed)
+            await self._watch(seed)
 
     # Talking
 
@@ -198,9 +201,12 @@ class Evening:
         text = heldout[5]["messages"][0]["content"]
         self.terminal.person("Ana", f"(en el formulario) mensaje: {text}  [Enviar]")
         await answer.form.submit(mensaje=text)
-        card = await self.ana.wait_message(contains="Modelo", timeout=60)
-        await card.settled(quiet=2.0, timeout=60)
+        card = await self.ana.wait_message(button="Ver quién es quién", timeout=60)
         await self._show(card)
+        self.terminal.person("Ana", "[A]")
+        vote = await (await card.click("A")).done(timeout=20)
+        await self._show(vote)
+        self._expect("A:" in vote.text, "no dice quién era quién", vote)
 
     # Looking
 
@@ -219,7 +225,9 @@ class Evening:
             raise Disappointed(f"{what}. Lo que se ve es:\n{message.text}")
 
 
+def _is_end(message: Message) -> bool:
+    return bool(message.notified) and any(button.label in ("Charlar", "Repetir") for button in message.buttons)
+
+
 def _failed(message: Message) -> bool:
-    return any(button.label in ("Repetir", "Reintentar") for button in message.buttons) and not any(
-        button.label == "Charlar" for button in message.buttons
-    )
+    return all(button.label != "Charlar" for button in message.buttons)
