@@ -194,7 +194,7 @@ class Scheduler:
         """No sign of life: look whether it ended without our hearing of it, else give the attempt up."""
         folder = attempt_folder(self._settings.data_dir, job.id, job.attempt)
         written = await asyncio.to_thread(read_event_file, folder)  # where the worker shares our disk
-        alive = written and self._store.clock() - written[-1].created_at < self._settings.lease_seconds
+        alive = written and abs(self._store.clock() - written[-1].created_at) < self._settings.lease_seconds
         await self._store.apply_events(written if alive else [e for e in written if e.type is not EventType.HEARTBEAT])
         if alive:
             return

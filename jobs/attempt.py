@@ -51,7 +51,7 @@ def sent_key(job_id: str, attempt: int) -> str:
 
 def connect(url: str, *, timeout: float = 5.0, retries: int = 3) -> redis.Redis:
     """A client that answers or fails within a few seconds; connects on first use."""
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries)
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), retries)
     return redis.Redis.from_url(url, socket_connect_timeout=timeout, socket_timeout=timeout, retry=retry)
 
 

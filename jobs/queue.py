@@ -123,10 +123,12 @@ class Queue:
         return sorted(infos, key=lambda info: info.name)
 
     def read_events(self, after_id: str = "0", block_ms: int = 1000, count: int = 500) -> list[tuple[str, Event]]:
-        """Events after a position in the stream, oldest first, waiting `block_ms` for the first; unreadable ones
-        are left out."""
+        """Events after a position in the stream, oldest first; unreadable ones are left out.
+
+        Waits `block_ms` for the first one; 0: not at all.
+        """
         with _answering():
-            answer: Any = self._redis.xread({STREAM: after_id}, count=count, block=block_ms)
+            answer: Any = self._redis.xread({STREAM: after_id}, count=count, block=block_ms or None)
         entries = answer[0][1] if answer else []
         events = []
         for entry_id, fields in entries:

@@ -119,6 +119,8 @@ class RedisServer:
     def stop(self) -> None:
         """Returns when it is gone; stopping twice is fine."""
         self._stopping.set()
+        if self._process:
+            self._process.terminate()  # harmless when it is gone already; the thread waits for its end
         if self._thread:
             self._thread.join()
         if self._lock:

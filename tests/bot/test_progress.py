@@ -150,7 +150,7 @@ class TestTheFeed:
         writer.close()
         assert await feed.step() == 2
         assert told == [(JobState.RUNNING, Phase.LOADING)]
-        assert await feed.step(block_ms=1) == 0
+        assert await feed.step(block_ms=0) == 0
 
     async def test_goes_on_where_the_bot_before_it_stopped(self, feed, store, server, tmp_path):
         submitted = await submit(store)
