@@ -32,6 +32,7 @@ from bot.scheduler import Scheduler
 from bot.services import Services
 from bot.settings import Settings
 from bot.store import Store
+from bot.waiting import Fits
 from jobs.artifacts import Artifacts
 from jobs.catalog import load_catalog
 from jobs.queue import Queue
@@ -126,16 +127,17 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
     engine = EngineClient(engine_url, key)
     stack.push_async_callback(engine.aclose)
     artifacts = Artifacts(settings.artifacts)
+    catalog = load_catalog()
     lessons = Lessons(settings, engine_url=engine_url)
     return Services(
         settings=settings,
         store=store,
         queue=queue,
-        scheduler=Scheduler(store, queue, settings, artifacts=artifacts),
+        scheduler=Scheduler(store, queue, settings, artifacts=artifacts, fits=Fits(catalog)),
         feed=ProgressFeed(store, queue),
         engine=engine,
         artifacts=artifacts,
-        catalog=load_catalog(),
+        catalog=catalog,
         prompts=Prompts(settings.prompts_dir),
         answerer=lessons,
         lessons=lessons,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bot.services import Services
-from bot.training import workers
+from bot.waiting import workers
 from jobs.contract import JobState, WorkerInfo
 
 T = TypeVar("T")

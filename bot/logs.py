@@ -55,6 +55,7 @@ def set_up(settings: Settings) -> None:
     """Log to the standard error; libraries at WARNING unless everything is wanted."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(secrets_of(settings)))
+    handler.setLevel(settings.log_level)  # some libraries give their own loggers a lower level
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     if settings.log_level != "DEBUG":
         for name in ("discord", "httpx", "httpcore", "asyncio", "aiosqlite", "matplotlib"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from bot.errors import BadInput, NotFound
 from bot.records import Model, Owner
 from bot.services import Services
-from bot.training import clean_name
+from bot.wishes import clean_name
 from jobs.errors import EngineUnavailable, ModelNotFound
 
 log = logging.getLogger(__name__)

@@ -7,25 +7,23 @@ twice gives the same job. What the worker does with it is the business of `jobs/
 
 from __future__ import annotations
 
-import asyncio
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from bot import limits
-from bot.errors import BadInput, LimitReached, NotFound, WrongState
+from bot.errors import LimitReached, NotFound, WrongState
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
+from bot.waiting import best_memory, queue_ahead, stats_of, tokens_per_second, workers
+from bot.wishes import changed_recipe, clean_name, free_name
 from jobs.catalog import Base, is_downloaded
-from jobs.contract import JobState, Method, Objective, Preset, Recipe, WorkerInfo
-from jobs.errors import AfinaError, QueueUnavailable
-from jobs.recipe import DataStats, Estimate, check_recipe, estimate, recommend
+from jobs.contract import Method, Objective, Preset, Recipe, WorkerInfo
+from jobs.recipe import Estimate, check_recipe, estimate, recommend
 
-NAME_LENGTH = 40  # characters of a model's name
 FEW_EXAMPLES = 50  # below this many, say that it rarely helps
 CONTINUE = "modelo:"  # a choice of base that means one's own model
 
@@ -162,7 +160,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
         gpu=any(worker.device == "cuda" for worker in crew),
     )
     mine = [job for job in await services.store.jobs(draft.owner) if not job.state.terminal]
-    position, wait = await _queue_ahead(services, draft.owner, crew)
+    position, wait = await queue_ahead(services, draft.owner, crew)
     return Plan(
         draft=draft,
         dataset=dataset,
@@ -180,11 +178,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
 async def tweak(services: Services, draft: Draft, answers: Mapping[str, str]) -> Draft:
     """The draft with the answers of the form *Avanzado*; an empty answer keeps what was there. Raises BadInput."""
     must_be_open(draft)
-    changes = {field: parse_value(field, text) for field, text in answers.items() if text.strip()}
-    try:
-        recipe = Recipe.model_validate({**draft.recipe.model_dump(), **changes})
-    except ValidationError as error:
-        raise BadInput(_explain(error), hint="No he cambiado nada.") from error
+    recipe = changed_recipe(draft.recipe, answers)
     check_recipe(recipe, services.catalog.get(draft.base_id))
     changed = draft.model_copy(update={"recipe": recipe})
     await _save(services, changed)
@@ -227,157 +221,6 @@ async def discard(services: Services, draft: Draft) -> Draft:
     gone = draft.model_copy(update={"state": "discarded"})
     await _save(services, gone)
     return gone
-
-
-# Queue and speed
-
-
-async def workers(services: Services) -> list[WorkerInfo]:
-    """Who trains at the moment; nobody when the queue cannot be asked."""
-    try:
-        return await asyncio.to_thread(services.queue.workers)
-    except QueueUnavailable:
-        return []
-
-
-def best_memory(crew: Sequence[WorkerInfo]) -> int | None:
-    return max((worker.memory_bytes for worker in crew), default=None)
-
-
-async def tokens_per_second(services: Services, base_id: str, method: Method) -> float | None:
-    """What the last finished job of this kind reached; None before the first."""
-    text = await services.store.get_state(f"speed:{base_id}:{method}")
-    return float(text) if text else None
-
-
-async def remember_speed(services: Services, job: Job, tokens: int, seconds: float) -> None:
-    """Keep what a finished job reached, for the next estimate."""
-    if tokens > 0 and seconds > 0:
-        key = f"speed:{job.request.base_id}:{job.request.recipe.method}"
-        await services.store.set_state(key, f"{tokens / seconds:.3f}")
-
-
-async def expected_wait(services: Services, job: Job) -> float | None:
-    """Seconds until a queued job starts, from what is ahead of it; None when nobody can know."""
-    crew = await workers(services)
-    return (await _queue_ahead(services, job.owner, crew, job))[1]
-
-
-async def _queue_ahead(
-    services: Services, owner: Owner, crew: Sequence[WorkerInfo], job: Job | None = None
-) -> tuple[int, float | None]:
-    """Place of `job` (or of a new one of `owner`) and the seconds of work ahead of it, shared among the workers.
-
-    Fair share, as the scheduler sees it: everybody's first job comes before anybody's second.
-    """
-    turns: dict[Owner, int] = {}
-    ahead: list[Job] = []
-    everyone = [one for one in await services.store.open_jobs() if one.state is not JobState.PAUSED]
-    everyone.sort(key=lambda one: (one.state is JobState.QUEUED, one.created_at, one.id))
-    ranked: list[tuple[int, Job]] = []
-    for one in everyone:
-        turns[one.owner] = turns.get(one.owner, 0) + 1
-        ranked.append((turns[one.owner], one))
-    mine = next((turn for turn, one in ranked if job and one.id == job.id), turns.get(owner, 0) + 1)
-    for turn, one in ranked:
-        if job is not None and one.id == job.id:
-            continue
-        earlier = job is None or one.created_at <= job.created_at
-        if one.state is not JobState.QUEUED or turn < mine or (turn == mine and earlier):
-            ahead.append(one)
-    position = 1 + sum(one.state in (JobState.QUEUED, JobState.DISPATCHED) for one in ahead)
-    if not crew:
-        return position, None
-    if len(ahead) < len(crew):
-        return position, 0.0
-    lengths = [await _remaining(services, one) for one in ahead]
-    known = [length for length in lengths if length is not None]
-    return position, sum(known) / len(crew) if len(known) == len(lengths) else None
-
-
-async def _remaining(services: Services, job: Job) -> float | None:
-    """Seconds of work left in somebody's job; None when it cannot be told."""
-    try:
-        dataset = await services.store.dataset(job.dataset_id, job.owner)
-        base = services.catalog.get(job.request.base_id)
-        speed = await tokens_per_second(services, base.id, job.request.recipe.method)
-        seconds = estimate(job.request.recipe, stats_of(dataset), base, tokens_per_second=speed).seconds
-    except AfinaError:
-        return None
-    done = job.step / job.total_steps if job.total_steps else 0.0
-    return seconds * (1 - min(done, 1.0))
-
-
-# Small parts
-
-
-def stats_of(dataset: Dataset) -> DataStats:
-    return DataStats.from_report(dataset.report.get("stats") or {})
-
-
-def clean_name(name: str) -> str:
-    """A model's name as typed, without what cannot be shown. Raises BadInput."""
-    cleaned = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in name)).strip()
-    if not re.search(r"\w", cleaned):
-        raise BadInput("El nombre necesita al menos una letra o un número.", hint="Por ejemplo: reseñas-ana")
-    if len(cleaned) > NAME_LENGTH:
-        raise BadInput(f"El nombre tiene {len(cleaned)} caracteres; caben {NAME_LENGTH}.", hint="Elige uno más corto.")
-    return cleaned
-
-
-def suggested_name(text: str) -> str:
-    """A name for the form, from the name of the data: «reseñas.jsonl» → «reseñas»."""
-    stem = re.sub(r"\.(jsonl?|txt|csv)$", "", text, flags=re.IGNORECASE).strip()
-    return stem[:NAME_LENGTH].strip() or "mi modelo"
-
-
-def free_name(name: str, taken: Sequence[str]) -> str:
-    """`name`, or «name 2», «name 3» … where it is taken (case does not count)."""
-    used = {one.casefold() for one in taken}
-    candidate, number = name, 1
-    while candidate.casefold() in used:
-        number += 1
-        candidate = f"{name[: NAME_LENGTH - len(str(number)) - 1]} {number}"
-    return candidate
-
-
-FIELDS = {
-    "rank": "Rango",
-    "learning_rate": "Tasa de aprendizaje",
-    "epochs": "Vueltas",
-    "max_length": "Longitud máxima",
-    "seed": "Semilla",
-}
-
-
-def parse_value(field: str, text: str) -> float | int:
-    """A number as people type it («2e-4», «0,0002», «1 024»). Raises BadInput."""
-    compact = re.sub(r"[\s\u202f\u00a0]", "", text).replace(",", ".")
-    try:
-        value = float(compact)
-        return value if field == "learning_rate" else _whole(value)
-    except (ValueError, OverflowError):
-        kind = "un número" if field == "learning_rate" else "un número entero"
-        raise BadInput(f"{FIELDS[field]}: «{text.strip()[:40]}» no es {kind}.") from None
-
-
-def _whole(value: float) -> int:
-    if value != int(value):
-        raise ValueError(value)
-    return int(value)
-
-
-def _explain(error: ValidationError) -> str:
-    """The first limit that was broken, in Spanish."""
-    first = error.errors()[0]
-    name = FIELDS.get(str(first["loc"][0]) if first["loc"] else "", "Un valor")
-    context = first.get("ctx", {})
-    bounds = {"ge": "como mínimo", "gt": "mayor que", "le": "como máximo", "lt": "menor que"}
-    for key, words in bounds.items():
-        if key in context:
-            limit = f"{context[key]:g}".replace(".", ",")
-            return f"{name}: tiene que ser {words} {limit}."
-    return f"{name}: ese valor no vale."
 
 
 def _notes(dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerInfo]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot import training
+from bot import waiting
 from bot.errors import NotFound
 from bot.progress import JobView
 from bot.progress import view as progress_view
@@ -26,7 +26,7 @@ from bot.records import CONSOLE, Job
 from bot.render import job as job_text
 from bot.render.curve import draw
 from bot.services import Services
-from jobs.contract import JobState
+from jobs.contract import EventType, JobState, TrainResult
 
 if TYPE_CHECKING:
     from bot.client import Afina
@@ -158,7 +158,7 @@ class Board:
         if job.state not in (JobState.QUEUED, JobState.DISPATCHED):
             return None
         position = await self._services.store.queue_position(job.id)
-        return job_text.QueuePlace(position=position, wait=await training.expected_wait(self._services, job))
+        return job_text.QueuePlace(position=position, wait=await waiting.expected_wait(self._services, job))
 
     # Discord
 
@@ -197,19 +197,21 @@ class Board:
                 return True
         return False
 
-    async def _post(self, job: Job, view: discord.ui.LayoutView, **more: Any) -> tuple[int, int]:
+    async def _post(
+        self, job: Job, view: discord.ui.LayoutView, picture: bytes | None = None, **more: Any
+    ) -> tuple[int, int]:
         """(message, channel). Where the job's channel is gone: the person's workshop, else their direct messages."""
         places = [job.channel_id, await self._services.store.workshop(job.owner)]
         for place in dict.fromkeys(place for place in places if place):
             try:
-                message = await self._client.get_partial_messageable(place).send(view=view, **more)
+                message = await self._client.get_partial_messageable(place).send(
+                    view=view, files=_files(picture), **more
+                )
                 return message.id, place
             except (discord.NotFound, discord.Forbidden) as error:
                 log.warning("no card in channel %s: %s", place, error, extra={"job": job.id})
-                for file in more.get("files", ()):
-                    file.reset()
         person = await self._client.fetch_user(job.owner.user_id)
-        message = await person.send(view=view, **more)
+        message = await person.send(view=view, files=_files(picture), **more)
         await self._client.make_home(job.owner.user_id, job.owner.guild_id)
         return message.id, message.channel.id
 
@@ -218,25 +220,30 @@ class Board:
         key = f"told:{job.id}"
         if job.state is JobState.CANCELLED or await self._services.store.get_state(key):
             return
-        files: list[discord.File] = []
+        await self._learn_speed(job)
         points = job_text.curve_points(state)
-        if points is not None:
-            picture = await asyncio.to_thread(draw, points, title=job.name)
-            files = [discord.File(io.BytesIO(picture), job_text.CURVE)]
+        picture = await asyncio.to_thread(draw, points, title=job.name) if points else None
         model = next((one for one in await self._services.store.models(job.owner) if one.job_id == job.id), None)
-        view = job_text.end_card(job, state, model, curve=bool(files))
+        view = job_text.end_card(job, state, model, curve=picture is not None)
         try:
             # The nonce makes Discord return the first message if we crash before noting that it was sent.
             await self._post(
                 job,
                 view,
-                files=files,
+                picture,
                 nonce=f"end-{job.id}"[:25],
                 allowed_mentions=discord.AllowedMentions(users=[discord.Object(job.owner.user_id)]),
             )
         except (discord.NotFound, discord.Forbidden):
             log.warning("nobody to tell", extra={"job": job.id})
         await self._services.store.set_state(key, job.state)
+
+    async def _learn_speed(self, job: Job) -> None:
+        """The next estimates for this base know how fast this job was."""
+        results = [event for event in await self._services.store.events(job.id) if event.type is EventType.RESULT]
+        if results:
+            result = TrainResult.model_validate(results[-1].data)
+            await waiting.remember_speed(self._services, job, result.trained_tokens, result.seconds)
 
     # What outlives the process
 
@@ -249,3 +256,8 @@ class Board:
             if (job_id in ids) != is_open:
                 ids ^= {job_id}
                 await self._services.store.set_state(OPEN_CARDS, json.dumps(sorted(ids)))
+
+
+def _files(picture: bytes | None) -> list[discord.File]:
+    """A new File for each try: the library closes it after sending, also when that failed."""
+    return [discord.File(io.BytesIO(picture), job_text.CURVE)] if picture else []

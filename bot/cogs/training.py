@@ -20,6 +20,7 @@ from bot.render.cards import Accent, card
 from bot.render.numbers import plain
 from bot.render.plan import plan_texts
 from bot.services import Services
+from bot.wishes import suggested_name
 
 Interaction = discord.Interaction[Any]
 
@@ -61,7 +62,7 @@ async def open_form(services: Services, interaction: Interaction, dataset_id: st
             bases=bases,
             default_base=services.settings.default_base,
             models=models,
-            name=training.suggested_name(chosen.name if chosen else "mi modelo"),
+            name=suggested_name(chosen.name if chosen else "mi modelo"),
             then=lambda answer, wish: _propose(services, answer, wish),
         )
     )

@@ -14,7 +14,8 @@ import discord
 from bot.cogs.actions import Form
 from bot.records import Dataset, Model
 from bot.render.numbers import count, small
-from bot.training import CONTINUE, FIELDS, NAME_LENGTH, Draft
+from bot.training import CONTINUE, Draft
+from bot.wishes import FIELDS, NAME_LENGTH
 from jobs.catalog import Base
 from jobs.contract import Method, Preset
 

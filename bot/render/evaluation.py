@@ -22,13 +22,13 @@ MISSING = "—"
 # Label of a row and how to read its value; the first ones matter most. Phones show about 34 characters a line.
 _ROWS: tuple[tuple[str, Callable[[Score], str | None]], ...] = (
     ("acierto", lambda score: _share(score.accuracy)),
-    ("F1 (macro)", lambda score: None if score.macro_f1 is None else percent(score.macro_f1)),
+    ("F1 macro", lambda score: None if score.macro_f1 is None else percent(score.macro_f1)),
     ("idénticas", lambda score: None if score.accuracy else _share(score.exact_match)),
     ("chrF", lambda score: None if score.chrf is None else number(score.chrf.value, 1)),
     ("BLEU", lambda score: None if score.bleu is None else number(score.bleu, 1)),
     ("ROUGE-L", lambda score: None if score.rouge_l is None else number(score.rouge_l, 2)),
     ("pérdida", lambda score: None if score.loss is None else loss(score.loss)),
-    ("tokens/pet.", lambda score: None if score.prompt_tokens is None else number(score.prompt_tokens)),
+    ("tokens", lambda score: None if score.prompt_tokens is None else number(score.prompt_tokens)),
 )
 
 
@@ -40,8 +40,8 @@ def table(evaluation: Evaluation) -> str:
     """Base, base with examples in the prompt, tuned: a code block of at most 34 characters a line."""
     columns: list[tuple[str, Score]] = [("base", evaluation.base)]
     if evaluation.few_shot is not None:
-        columns.append((f"con {evaluation.few_shot_examples} ej.", evaluation.few_shot))
-    columns.append(("el tuyo", evaluation.tuned))
+        columns.append((f"base+{evaluation.few_shot_examples}", evaluation.few_shot))
+    columns.append(("tuyo", evaluation.tuned))
     lines = [["", *(title for title, _ in columns)]]
     for label, read in _ROWS:
         cells = [read(score) for _, score in columns]
@@ -55,13 +55,19 @@ def details(evaluation: Evaluation) -> str:
     parts = [f"Medido en {number(evaluation.examples)} ejemplos que no ha visto al entrenar."]
     interval = evaluation.tuned.accuracy or evaluation.tuned.exact_match
     if interval is not None:
-        parts.append(f"Su acierto real está entre {_range(interval)} (intervalo del 95{chr(0x202F)}%).")
+        parts.append(f"Su acierto real está entre {_range(interval)} (intervalo del 95 %).")
     elif evaluation.tuned.chrf is not None:
         chrf = evaluation.tuned.chrf
         parts.append(f"Su chrF real está entre {number(chrf.low, 1)} y {number(chrf.high, 1)} (intervalo del 95 %).")
     if evaluation.majority is not None:
         parts.append(f"Responder siempre la etiqueta más común acertaría el {percent(evaluation.majority)}.")
-    return " ".join(parts)
+    legend = []
+    if evaluation.few_shot is not None:
+        shots = evaluation.few_shot_examples
+        legend.append(f"base+{shots}: la base con {shots} ejemplos en el prompt")
+    if evaluation.tuned.prompt_tokens is not None:
+        legend.append("tokens: los de cada petición")
+    return " ".join(parts) + (f"\n-# {' · '.join(legend)}" if legend else "")
 
 
 def samples(evaluation: Evaluation, *, mistakes_first: bool = False, limit: int = 5, width: int = 220) -> list[str]:

@@ -63,7 +63,7 @@ def card_texts(job: Job, state: JobView, queue: QueuePlace | None = None) -> lis
     blocks = ["\n".join(head)]
     if measured := measures(state):
         blocks.append(measured)
-    if state.tutor:
+    if state.tutor and job.state is not JobState.FAILED:  # «va bien» next to a failure would be absurd
         blocks.append(state.tutor)
     if state.messages and job.state is JobState.RUNNING:
         blocks.append(f"-# {plain(state.messages[-1], 300)}")
@@ -152,7 +152,6 @@ def end_card(job: Job, state: JobView, model: Model | None, *, curve: bool) -> d
     return card(
         f"## {plain(job.name, 60)} · ha fallado",
         failure(job),
-        state.tutor or "",
         accent=Accent.BAD,
         images=images,
         outside=f"{mention}, tu entrenamiento no ha salido bien.",
@@ -167,7 +166,8 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
         texts = [f"## {plain(model.name, 60)} · {evaluation_text.headline(result)}\n{result.summary}"]
         texts.append(f"{evaluation_text.table(result)}\n{evaluation_text.details(result)}")
         texts += [f"**Por ejemplo**\n{block}" for block in evaluation_text.samples(result, limit=1, width=160)]
-    if state.tutor:
+    better = result is None or result.verdict is Verdict.BETTER
+    if state.tutor and (better or not state.tutor.startswith("Va bien")):  # a falling loss is no consolation
         texts.append(state.tutor)
     actions = [
         Elsewhere(f"afina:chat:open:{model.id}", label="Charlar", style=discord.ButtonStyle.primary),
@@ -175,7 +175,10 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
     ]
     if result is not None and result.samples:
         actions.append(Elsewhere(f"afina:job:samples:{job.id}", label="Ver fallos"))
-    actions.append(Elsewhere(f"afina:model:share:{model.id}", label="Compartir"))
+    if better:
+        actions.append(Elsewhere(f"afina:model:share:{model.id}", label="Compartir"))
+    else:
+        actions.append(Elsewhere(f"afina:job:repeat:{job.id}", label="Repetir"))
     return card(
         *texts,
         accent=_VERDICTS[result.verdict] if result else Accent.NEUTRAL,

@@ -86,9 +86,11 @@ async def test_two_clicks_on_confirm_make_one_job(
     card = await propose(ana, place)
     await asyncio.gather(card.click("Confirmar"), card.click("Confirmar"))
     await worker_for()
+    await ana.wait_message(button="Pausar", channel=card)
+    await asyncio.sleep(0.3)
     assert len(await services.store.jobs(owner_of(ana))) == 1
-    cards = [one for one in await ana.history(card) if any(button.label == "Pausar" for button in one.buttons)]
-    assert len(cards) == 1
+    shown = [one for one in await ana.history(card) if any(button.label == "Pausar" for button in one.buttons)]
+    assert len(shown) == 1
 
 
 async def test_advanced_values_change_the_recipe_and_bad_ones_are_explained(
