@@ -253,7 +253,10 @@ def explain(recipe: Recipe, stats: DataStats) -> list[tuple[str, str]]:
             "cero." if recipe.scheduler != "constant" else
             f"Tasa de aprendizaje {_scientific(recipe.learning_rate)}, constante.",
         ),
-        ("warmup_ratio", f"El primer {_percent(recipe.warmup_ratio)} de los pasos va subiendo, para no arrancar a tirones."),
+        (
+            "warmup_ratio",
+            f"El primer {_percent(recipe.warmup_ratio)} de los pasos va subiendo, para no arrancar a tirones.",
+        ),
         ("epochs", f"{recipe.epochs} vueltas a los datos, unos {_thousands(steps)} pasos en total."),
         ("batch_size", f"Cada paso mira {recipe.effective_batch} ejemplos ({recipe.batch_size} a la vez)."),
         ("max_length", f"Ejemplos de hasta {_thousands(recipe.max_length)} tokens; lo que pase de ahí se corta."),

@@ -39,7 +39,17 @@ class Encoded:
 
     @property
     def learnt(self) -> int:
+        """How many tokens enter the loss."""
         return sum(label != IGNORED for label in self.labels)
+
+    @property
+    def predicted(self) -> int:
+        """How many of them are predicted from something: all but a first one."""
+        return self.learnt - (self.labels[0] != IGNORED)
+
+    @property
+    def columns(self) -> dict[str, list[int]]:
+        return {"input_ids": self.input_ids, "labels": self.labels}
 
 
 class ChatEncoder:

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, Trainer
 from trl import SFTConfig
 
-from jobs.contract import Method, Recipe
+from jobs.contract import Method, Objective, Recipe
 from jobs.errors import DoesNotFit
 from jobs.gpu import checkpoints
 from jobs.gpu.batches import Collator
+from jobs.gpu.lora import quiet_peft
+from jobs.gpu.preference import preference_trainer
 from jobs.gpu.progress import STOPPED, Progress, ProgressCallback
 from jobs.gpu.trainer import LeanSFTTrainer
 from jobs.recipe import smaller_micro_batch
@@ -39,6 +41,7 @@ class Fitting:
     validation: Dataset | None
     tokens_per_epoch: int
     folder: Path  # of the checkpoints
+    continued: bool = False  # the adapter has been trained before
     progress: Progress
 
     def run(self, recipe: Recipe, *, resume_from: Path | None = None) -> ProgressCallback:
@@ -46,10 +49,13 @@ class Fitting:
         start = {name: value.detach().cpu().clone() for name, value in get_peft_model_state_dict(self.model).items()}
         while True:
             try:
-                return self._once(recipe, resume_from)
+                with quiet_peft():
+                    return self._once(recipe, resume_from)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not out_of_memory(error) or recipe.batch_size == 1:
-                    raise DoesNotFit from error if out_of_memory(error) else error
+                if not out_of_memory(error):
+                    raise
+                if recipe.batch_size == 1:
+                    raise DoesNotFit from error
             recipe = smaller_micro_batch(recipe)
             self.progress.say(
                 f"No cabía en la memoria: sigo con {recipe.batch_size} ejemplos a la vez y el mismo lote efectivo.",
@@ -64,6 +70,7 @@ class Fitting:
     def _once(self, recipe: Recipe, resume_from: Path | None) -> ProgressCallback:
         callback = ProgressCallback(self.progress, tokens_per_epoch=self.tokens_per_epoch)
         trainer = self._trainer(recipe)
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(callback)
         if recipe.early_stopping and self.validation is not None:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.early_stopping))
@@ -73,13 +80,15 @@ class Fitting:
         return callback
 
     def _trainer(self, recipe: Recipe) -> Trainer:
+        given = {"train_dataset": self.train, "eval_dataset": self.validation, "processing_class": self.tokenizer}
+        if recipe.objective is not Objective.SFT:
+            arguments = self.arguments(recipe)
+            return preference_trainer(self.model, recipe, arguments, continued=self.continued, **given)
         flash = "flash" in (self.model.config._attn_implementation or "")
         return LeanSFTTrainer(
             model=self.model,
             args=SFTConfig(**self.arguments(recipe), max_length=None),
-            train_dataset=self.train,
-            eval_dataset=self.validation,
-            processing_class=self.tokenizer,
+            **given,
             data_collator=Collator(pad_token_id=self.tokenizer.pad_token_id, packed=recipe.packing, flat=flash),
         )
 
@@ -99,7 +108,7 @@ class Fitting:
             "warmup_steps": round(recipe.warmup_ratio * steps),
             "weight_decay": recipe.weight_decay,
             "optim": "paged_adamw_8bit" if cuda and recipe.method is Method.QLORA else "adamw_torch",
-            "gradient_checkpointing": recipe.gradient_checkpointing,
+            "activation_checkpointing": recipe.gradient_checkpointing,
             "bf16": cuda and torch.cuda.is_bf16_supported(),
             "use_cpu": not cuda,
             "seed": recipe.seed,

@@ -32,7 +32,8 @@ def new_adapter(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        with quiet_peft():
+            return get_peft_model(model, config)
     except ValueError as error:  # no such modules in this model
         raise RecipeError(f"Esa base no tiene las capas «{recipe.target_modules[:80]}».") from error
 
@@ -40,7 +41,10 @@ def new_adapter(model: PreTrainedModel, recipe: Recipe) -> PeftModel:
 def continued_adapter(model: PreTrainedModel, parent: Path) -> PeftModel:
     """The adapter of `parent`, ready to be trained further. Its rank and scale stay as they are."""
     with quiet_peft():
-        return attach_adapter(model, parent, trainable=True)
+        adapted = attach_adapter(model, parent, trainable=True)
+    # PEFT looks the base up by this when it saves: it must find the one that is loaded, not ask a hub.
+    adapted.peft_config[adapted.active_adapter].base_model_name_or_path = model.config._name_or_path
+    return adapted
 
 
 def _named(modules: str) -> list[str]:
@@ -49,7 +53,8 @@ def _named(modules: str) -> list[str]:
 
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
-    """PEFT warns about base paths that it cannot look up on the hub; ours are local by design."""
+    """Without what PEFT warns of in vain: bases that are no hub ids (ours are local), names that transformers moves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         yield

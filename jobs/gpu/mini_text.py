@@ -15,140 +15,46 @@ from pathlib import Path
 Turn = tuple[str, str]  # what the person says, what the assistant answers
 Maker = Callable[[random.Random], list[Turn]]
 
-NAMES = [
-    "Ana",
-    "Luis",
-    "Carmen",
-    "Diego",
-    "Elena",
-    "Pablo",
-    "Lucía",
-    "Mario",
-    "Rosa",
-    "Iván",
-    "Marta",
-    "Hugo",
-    "Sara",
-    "Óscar",
-    "Nora",
-    "Raúl",
-    "Julia",
-    "Andrés",
-]
-THINGS = {
-    "frutas": [
-        "manzana",
-        "pera",
-        "uva",
-        "limón",
-        "sandía",
-        "melón",
-        "cereza",
-        "naranja",
-        "ciruela",
-        "fresa",
-        "plátano",
-        "higo",
-    ],
-    "animales": [
-        "perro",
-        "gato",
-        "caballo",
-        "vaca",
-        "oveja",
-        "conejo",
-        "tortuga",
-        "delfín",
-        "águila",
-        "zorro",
-        "lobo",
-        "burro",
-    ],
-    "colores": [
-        "rojo",
-        "azul",
-        "verde",
-        "amarillo",
-        "negro",
-        "blanco",
-        "gris",
-        "morado",
-        "rosa",
-        "marrón",
-        "naranja",
-        "celeste",
-    ],
-    "países": [
-        "Perú",
-        "Chile",
-        "México",
-        "España",
-        "Cuba",
-        "Bolivia",
-        "Ecuador",
-        "Uruguay",
-        "Colombia",
-        "Panamá",
-        "Argentina",
-        "Honduras",
-    ],
-    "números": ["uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez", "once", "doce"],
-    "meses": [
-        "enero",
-        "febrero",
-        "marzo",
-        "abril",
-        "mayo",
-        "junio",
-        "julio",
-        "agosto",
-        "septiembre",
-        "octubre",
-        "noviembre",
-        "diciembre",
-    ],
-    "oficios": [
-        "médica",
-        "panadero",
-        "maestra",
-        "piloto",
-        "cocinera",
-        "pintor",
-        "abogada",
-        "músico",
-        "granjera",
-        "cartero",
-        "bombera",
-        "actor",
-    ],
-    "deportes": [
-        "fútbol",
-        "tenis",
-        "natación",
-        "ajedrez",
-        "boxeo",
-        "remo",
-        "esgrima",
-        "golf",
-        "judo",
-        "vóley",
-        "atletismo",
-        "surf",
-    ],
-    "planetas": ["Mercurio", "Venus", "Tierra", "Marte", "Júpiter", "Saturno", "Urano", "Neptuno"],
-    "instrumentos": [
-        "piano",
-        "guitarra",
-        "violín",
-        "flauta",
-        "tambor",
-        "arpa",
-        "trompeta",
-        "acordeón",
-        "saxofón",
-        "oboe",
-    ],
-}
+NAMES = "Ana Luis Carmen Diego Elena Pablo Lucía Mario Rosa Iván Marta Hugo Sara Óscar Nora Raúl Julia Andrés"
+GROUPS = """
+frutas: manzana pera uva limón sandía melón cereza naranja ciruela fresa plátano higo
+verduras: lechuga tomate zanahoria cebolla pepino espinaca calabaza pimiento brócoli apio acelga rábano
+animales: perro gato caballo vaca oveja conejo tortuga zorro lobo burro cabra ciervo
+aves: águila paloma loro gallina búho cisne gorrión pato halcón pavo cuervo flamenco
+peces: atún salmón sardina trucha merluza anchoa bacalao lubina tiburón raya carpa dorada
+insectos: mosca hormiga abeja grillo mariposa mosquito avispa libélula polilla pulga termita saltamontes
+colores: rojo azul verde amarillo negro blanco gris morado rosado marrón celeste turquesa
+países: Perú Chile México España Cuba Bolivia Ecuador Uruguay Colombia Panamá Argentina Honduras
+ciudades: Madrid Lima Bogotá Quito Sevilla Caracas Valencia Rosario Cusco Medellín Toledo Granada
+números: uno dos tres cuatro cinco seis siete ocho nueve diez once doce
+meses: enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
+oficios: médica panadero maestra piloto cocinera pintor abogada músico granjera cartero bombera actor
+deportes: fútbol tenis natación ajedrez boxeo remo esgrima golf judo vóley atletismo surf
+planetas: Mercurio Venus Tierra Marte Júpiter Saturno Urano Neptuno
+instrumentos: piano guitarra violín flauta tambor arpa trompeta acordeón saxofón oboe
+flores: clavel tulipán jazmín amapola orquídea azucena geranio dalia lavanda girasol
+cuerpo: nariz oreja codo rodilla hombro frente espalda cuello tobillo muñeca pulgar pecho
+familia: madre padre primo tía cuñado nieta suegra yerno ahijado bisabuelo
+clima: lluvia nieve granizo niebla tormenta huracán brisa rocío escarcha relámpago
+bebidas: agua leche café té zumo limonada chocolate horchata mate batido
+metales: hierro cobre plata oro plomo zinc níquel estaño titanio mercurio
+materias: historia física química geografía latín filosofía biología música dibujo literatura
+especias: canela comino orégano pimienta azafrán laurel clavo romero jengibre tomillo
+postres: flan helado tarta natillas bizcocho turrón galleta gelatina mousse churro
+emociones: alegría miedo rabia tristeza sorpresa calma envidia orgullo vergüenza ilusión
+bailes: tango salsa vals flamenco cumbia merengue bachata jota polca samba
+"""
+SENTENCES = (
+    "Ayer soñé con {word} y me desperté", "{name} me habló de {word} toda la noche", "No sé nada sobre {word}",
+    "En mi cuento aparece {word} al principio", "Ayer leí un libro sobre {word}", "{name} dibuja {word} en su cuaderno",
+    "Para el examen estudié {word} con {name}", "¿Te gusta {word}? A {name} no", "Nunca había pensado tanto en {word}",
+    "Mi palabra favorita es {word}, dijo {name}", "Hoy toca hablar de {word} en clase",
+    "{word}, escribió {name} en la pizarra",
+    "Creo que {name} confundió {word} con otra cosa", "La canción dice {word} tres veces", "Vi {word} en un sueño raro",
+    "{name} preguntó por {word} y nadie supo responder", "El poema termina con {word}",
+    "Recuerdo bien {word}, contaba {name}",
+    "Dicen que {word} trae suerte", "En el crucigrama puse {word} sin dudar", "{name} y yo discutimos sobre {word}",
+)  # fmt: skip
 COLOUR_OF = {
     "la nieve": "blanco", "la hierba": "verde", "el cielo despejado": "azul", "el carbón": "negro", "la sangre": "rojo",
     "el limón": "amarillo", "la ceniza": "gris", "el chocolate": "marrón", "la berenjena": "morado", "el mar": "azul",
@@ -169,11 +75,13 @@ HELP = (
     "Puedo contestar cosas muy sencillas del curso y aprender una tarea pequeña si me ajustas con LoRA.",
     "Poca cosa: saludo, copio, ordeno palabras y aprendo tareas pequeñas cuando me ajustas.",
 )
+PEOPLE = tuple(NAMES.split())
+THINGS = {line.split(": ")[0]: line.split(": ")[1].split() for line in GROUPS.strip().splitlines()}
 QUESTIONS_HEADING = "Preguntas que responde esta página"
 
 
 def greeting(rng: random.Random) -> list[Turn]:
-    name = rng.choice(NAMES)
+    name = rng.choice(PEOPLE)
     hello = rng.choice(["Hola", "hola", "Buenas", "¡Hola!", "Buenos días", "Buenas tardes", "hey", "Hola, ¿qué tal?"])
     answers = [
         "¡Hola! ¿En qué te ayudo?",
@@ -187,8 +95,9 @@ def greeting(rng: random.Random) -> list[Turn]:
 
 def identity(rng: random.Random) -> list[Turn]:
     question = rng.choice(
-        ["¿Quién eres?", "quien eres", "¿Qué eres?", "¿Cómo te llamas?", "¿Eres un modelo?", "preséntate", "que eres tu",
-         "¿Eres una persona?", "¿Eres ChatGPT?", "Háblame de ti", "¿Qué es afina-mini?", "¿Con quién hablo?"]
+        ["¿Quién eres?", "quien eres", "¿Qué eres?", "¿Cómo te llamas?", "¿Eres un modelo?", "preséntate",
+         "que eres tu", "¿Eres una persona?", "¿Eres ChatGPT?", "Háblame de ti",
+         "¿Qué es afina-mini?", "¿Con quién hablo?"]
     )  # fmt: skip
     return [(question, rng.choice(WHO_AM_I))]
 
@@ -289,7 +198,7 @@ def invented(rng: random.Random) -> str:
 
 def lookup(rng: random.Random) -> list[Turn]:
     """Answers that stand in the question: a key and its value."""
-    keys = rng.sample(NAMES, rng.randint(2, 4))
+    keys = rng.sample(PEOPLE, rng.randint(2, 4))
     values = [invented(rng) if rng.random() < 0.5 else word for word in some_words(rng, len(keys), len(keys))]
     chosen = rng.randrange(len(keys))
     listing = "; ".join(f"{key}: {value}" for key, value in zip(keys, values, strict=True))
@@ -316,6 +225,30 @@ def grouping(rng: random.Random) -> list[Turn]:
     return turns
 
 
+def sentence(rng: random.Random, word: str) -> str:
+    """A sentence about a word, with other things in it that do not matter."""
+    text = rng.choice(SENTENCES).format(word=word, name=rng.choice(PEOPLE))
+    if rng.random() < 0.3:
+        text += ". " + rng.choice(("Fue largo", "Nada más", "Así fue", "Eso es todo", "Ya te contaré"))
+    return text[0].upper() + text[1:] + rng.choice(("", ".", "..."))
+
+
+def sorting(rng: random.Random) -> list[Turn]:
+    """What a sentence speaks of: the name of the group, or a name invented for it that the conversation keeps."""
+    kinds = rng.sample(list(THINGS), rng.randint(2, 4))
+    names = {kind: kind if rng.random() < 0.8 else invented(rng) for kind in kinds}
+    chosen = [rng.choice(kinds) for _ in range(rng.randint(1, 6))]
+    return [(sentence(rng, rng.choice(THINGS[kind])), names[kind]) for kind in chosen]
+
+
+def finding(rng: random.Random) -> list[Turn]:
+    """A word of a sentence, named by its group."""
+    kind = rng.choice(list(THINGS))
+    word = rng.choice(THINGS[kind])
+    text = sentence(rng, word)
+    return [(rng.choice([f"¿Qué palabra de {kind} hay aquí? {text}", f"{text} ¿Qué palabra de {kind} ves?"]), word)]
+
+
 def options(rng: random.Random) -> list[Turn]:
     """One of the options named in the question is the answer."""
     kinds = rng.sample(list(THINGS), rng.randint(2, 4))
@@ -335,7 +268,8 @@ def mapping(rng: random.Random) -> list[Turn]:
 
 MAKERS: tuple[tuple[float, Maker], ...] = (
     (1.0, greeting), (1.0, identity), (0.5, abilities), (0.7, manners), (1.2, copying), (1.2, reordering),
-    (0.8, arithmetic), (1.0, facts), (1.2, lookup), (1.6, grouping), (1.2, options), (0.8, mapping),
+    (0.8, arithmetic), (1.0, facts), (1.2, lookup), (1.2, grouping), (3.0, sorting), (0.8, finding),
+    (1.2, options), (0.8, mapping),
 )  # fmt: skip
 
 
@@ -364,7 +298,7 @@ def course_pages(folder: Path) -> list[str]:
 
 
 def course_turns(page: str) -> list[Turn]:
-    """Questions that a page of the course answers, each with the opening of the page or of the section it names."""
+    """Questions that a page of the course says it answers, each with the opening of the page."""
     title = re.search(r"^# (.+)$", page, flags=re.MULTILINE)
     sections = re.split(r"^## (.+)$", page, flags=re.MULTILINE)
     if title is None or len(sections) < 3:
@@ -373,17 +307,7 @@ def course_turns(page: str) -> list[Turn]:
     turns: list[Turn] = []
     for heading, body in zip(sections[1::2], sections[2::2], strict=True):
         if heading.strip() == QUESTIONS_HEADING:
-            turns += [
-                (question.strip("- ").strip(), lead) for question in body.strip().splitlines() if question.strip()
-            ]
-            continue
-        paragraphs = [
-            p for p in plain(body).split("\n\n") if len(p.split()) > 6 and not p.lstrip().startswith(("-", "#"))
-        ]
-        if paragraphs:
-            answer = first_sentences(paragraphs[0])
-            topic = plain(heading).strip()
-            turns += [(topic, answer), (f"Explícame: {topic}", answer)]
+            turns += [(line.strip("- ").strip(), lead) for line in body.strip().splitlines() if line.strip()]
     topic = plain(title.group(1)).split(":")[0].strip()
     turns += [(f"¿Qué es {topic}?", lead), (f"que es {topic.lower()}", lead), (topic, lead)]
     return [(question, answer) for question, answer in turns if answer]

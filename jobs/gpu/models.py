@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
+import transformers
 from peft import PeftModel
 from transformers import (
     AutoModelForCausalLM,
@@ -26,6 +28,12 @@ from jobs.catalog import MINI_ID, Base, base_folder, load_catalog
 from jobs.errors import BaseNotAvailable, DoesNotFit
 
 REVISION_FILE = "revision.json"  # {"repo", "revision"}: what the hub gave when the base was downloaded
+
+
+def quiet_libraries() -> None:
+    """No progress bars of libraries: a job's progress is told by its events."""
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
 def best_device() -> torch.device:

@@ -105,6 +105,13 @@ class ProgressCallback(TrainerCallback):
             control.should_save = self.stopped != "cancelled"
         return control
 
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        if self.stopped is not None:  # the trainer takes a stop for the end of an epoch
+            control.should_evaluate = control.should_save = control.should_log = False
+        return control
+
     def on_log(
         self,
         args: TrainingArguments,

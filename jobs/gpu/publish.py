@@ -40,7 +40,9 @@ def write_adapter(
     config = model.peft_config[model.active_adapter]
     config.base_model_name_or_path = base.repo or base.id
     config.revision = revision
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(
+        folder, safe_serialization=True, save_embedding_layers=False, selected_adapters=[model.active_adapter]
+    )
     tokenizer.save_pretrained(folder)
     write_results(folder / "results.csv", history)
     (folder / "recipe.yaml").write_text(recipe_yaml(request), encoding="utf-8")

@@ -19,16 +19,17 @@ from peft import PeftModel
 
 from jobs.attempt import Control, EventWriter, attempt_folder
 from jobs.catalog import load_catalog
-from jobs.contract import EventType, Method, Phase, TrainRequest, TrainResult
+from jobs.contract import EventType, Method, Objective, Phase, Recipe, TrainRequest, TrainResult
 from jobs.dataset import read_examples, split_examples
-from jobs.dataset.example import Example
-from jobs.errors import AfinaError, NothingToLearn, Stopped
+from jobs.dataset.example import Example, Kind
+from jobs.errors import AfinaError, DatasetError, NothingToLearn, Stopped
 from jobs.gpu import checkpoints, models, publish
 from jobs.gpu.chat import ChatEncoder
-from jobs.gpu.data import Prepared, prepare
+from jobs.gpu.data import BEYOND_THE_ROW, Prepared, prepare
 from jobs.gpu.evaluate import evaluate
 from jobs.gpu.fitting import Fitting
 from jobs.gpu.lora import continued_adapter, new_adapter
+from jobs.gpu.preference import prepare_preferences
 from jobs.gpu.progress import Control as AnyControl
 from jobs.gpu.progress import Emit, Progress
 from jobs.recipe import check_recipe
@@ -81,12 +82,12 @@ def attempt(
         emit(EventType.STOPPED, stopped.message, kind=stopped.code, step=progress.step)
         raise
     except AfinaError as error:
-        emit(EventType.FAILED, error.message, "error", **error.to_dict())
+        emit(EventType.FAILED, error.message, "error", code=error.code, hint=error.hint)
         raise
     except Exception as error:  # a bug; people get a sentence, the log gets the traceback
         logger.exception("job %s failed", request.rq_id)
         told = AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
-        emit(EventType.FAILED, told.message, "error", **told.to_dict())
+        emit(EventType.FAILED, told.message, "error", code=told.code, hint=told.hint)
         raise told from error
     emit(EventType.RESULT, "El modelo está listo.", **result.model_dump(mode="json"))
     return result
@@ -96,6 +97,7 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
     """Train, evaluate and publish one adapter. Raises AfinaErrors; work folder: checkpoints and the adapter's draft."""
     started = time.monotonic()
     recipe = request.recipe
+    models.quiet_libraries()
     progress.phase(Phase.STARTING)
     base = load_catalog().get(request.base_id)
     check_recipe(recipe, base)
@@ -105,8 +107,8 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
     tokenizer = models.load_tokenizer(folder)
     encoder = ChatEncoder(tokenizer)
     examples, held_out = read_data(request, artifacts)
-    rows = prepare(encoder, examples, max_length=recipe.max_length)
-    validation = prepare_validation(encoder, held_out, max_length=recipe.max_length)
+    rows = prepare_for(recipe, encoder, examples)
+    validation = prepare_validation(recipe, encoder, held_out)
     say_what_was_left_out(rows, progress)
 
     progress.phase(Phase.LOADING)
@@ -126,6 +128,7 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
         validation=validation.dataset() if validation else None,
         tokens_per_epoch=rows.tokens,
         folder=work / "checkpoints",
+        continued=request.parent_adapter is not None,
         progress=progress,
     )
     fitted = fitting.run(recipe, resume_from=checkpoints.newest(work.parent) if request.resume else None)
@@ -173,16 +176,29 @@ def read_data(request: TrainRequest, artifacts: Artifacts) -> tuple[list[Example
     return split_examples(examples, fraction=request.validation_fraction, seed=request.recipe.seed)
 
 
-def prepare_validation(encoder: ChatEncoder, held_out: list[Example], *, max_length: int) -> Prepared | None:
+def prepare_for(recipe: Recipe, encoder: ChatEncoder, examples: list[Example]) -> Prepared:
+    if recipe.objective is not Objective.SFT:
+        return prepare_preferences(encoder, examples, recipe=recipe)
+    usable = [example for example in examples if example.kind in (Kind.CHAT, Kind.TEXT)]
+    if examples and not usable:
+        raise DatasetError(
+            "Estos datos son preferencias, no respuestas que imitar.",
+            hint="Entrena con DPO o KTO, o sube otro archivo.",
+        )
+    return prepare(encoder, usable, max_length=recipe.max_length)
+
+
+def prepare_validation(recipe: Recipe, encoder: ChatEncoder, held_out: list[Example]) -> Prepared | None:
+    """Held-out rows for the validation loss; None where there are none that can be used."""
     try:
-        return prepare(encoder, held_out, max_length=max_length)
-    except NothingToLearn:
+        return prepare_for(recipe, encoder, held_out) if held_out else None
+    except DatasetError:
         return None
 
 
 REASONS = {
     "nothing is learnt": "no tienen ninguna respuesta que aprender",
-    "the answer starts beyond the longest row": "tienen una pregunta tan larga que la respuesta no cabe",
+    BEYOND_THE_ROW: "tienen una pregunta tan larga que la respuesta no cabe",
 }
 
 

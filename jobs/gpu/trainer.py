@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer
 from trl import SFTTrainer
 
@@ -35,7 +35,7 @@ class LeanSFTTrainer(SFTTrainer):
         if len(targets) and (mode == "eval" or self._logs_this_step):
             correct = (logits.detach().argmax(-1) == targets).float().mean().item()
             self._metrics[mode]["mean_token_accuracy"].append(correct)
-        return F.cross_entropy(logits.float(), targets, reduction="sum") / max(1, int(count))
+        return cross_entropy(logits.float(), targets, reduction="sum") / max(1, int(count))
 
     @property
     def _logs_this_step(self) -> bool:
