@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +47,6 @@ class Child:
     ready_file: Path | None = None
     grace: float = 30.0  # seconds between SIGTERM and SIGKILL
     process: asyncio.subprocess.Process | None = None
-    _log: IO[bytes] | None = field(default=None, repr=False)
 
     @property
     def running(self) -> bool:
@@ -56,18 +55,22 @@ class Child:
     async def start(self) -> None:
         if self.ready_file is not None:
             self.ready_file.unlink(missing_ok=True)
-        if self.log is not None:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            self._log = self.log.open("ab")
-        self.process = await asyncio.create_subprocess_exec(
-            *self.command,
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT if self._log else None,
-            start_new_session=True,
-            preexec_fn=die_with_parent(),
-        )
+        with contextlib.ExitStack() as opened:
+            log = opened.enter_context(self._open_log()) if self.log else None
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT if log else None,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+
+    def _open_log(self) -> IO[bytes]:
+        assert self.log is not None
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        return self.log.open("ab")
 
     async def ready(self, timeout: float) -> dict[str, Any]:
         """What the child wrote into its ready file.
@@ -101,7 +104,4 @@ class Child:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
         return process.returncode

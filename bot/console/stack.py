@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -101,8 +101,9 @@ class Stack:
         return self._children[name]
 
     @property
-    def children(self) -> Iterator[Child]:
-        return iter(self._children.values())
+    def redis(self) -> RedisServer | None:
+        """The embedded server, where it is ours."""
+        return self._redis
 
     def _commands(self) -> dict[str, list[str]]:
         """What to run, in the order of starting; all at once, because each part waits for the others by itself."""
