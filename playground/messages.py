@@ -13,6 +13,7 @@ from playground import threads
 from playground.components import every_text
 from playground.model import Attachment, Channel, ChannelType, Edit, Json, Message, MessageFlag, MessageType
 from playground.permissions import Permission
+from playground.reading import text_of
 from playground.world import Event, World
 
 USER_MENTION = re.compile(r"<@!?(\d+)>")
@@ -67,7 +68,7 @@ def post(world: World, channel: Channel, author_id: int, draft: Draft, message_i
     notify(world, channel, message, draft.allowed_mentions)
     channel.messages[message.id] = message
     channel.typing = [(who, at) for who, at in channel.typing if who != author_id]
-    message.revision = world.revision + 1
+    world.mark(message)
     if channel.thread and not message.ephemeral:
         channel.thread.total_sent += 1
         threads.wake(world, channel, message)
@@ -81,7 +82,7 @@ def post(world: World, channel: Channel, author_id: int, draft: Draft, message_i
 def edit(world: World, channel: Channel, message: Message, changes: Json, allowed_mentions: Json | None = None) -> None:
     """Change the named attributes of *message*. `flags` replaces them whole."""
     now = world.clock.now()
-    message.history.append(Edit(at=now, content=message.content, components=message.components, embeds=message.embeds))
+    message.history.append(Edit(at=now, text=text_of(message.content, message.embeds, message.components)))
     was_loading = message.loading
     for name, value in changes.items():
         setattr(message, name, value)
@@ -90,7 +91,7 @@ def edit(world: World, channel: Channel, message: Message, changes: Json, allowe
         if now - message.created_at > 3600:
             message.late_edits.append(now)
     notify(world, channel, message, allowed_mentions)
-    message.revision = world.revision + 1
+    world.mark(message)
     if not message.ephemeral:
         world.emit(Event(name="MESSAGE_UPDATE", guild_id=channel.guild_id, channel=channel, subject=message))
     else:
@@ -102,7 +103,7 @@ def delete(world: World, channel: Channel, message: Message) -> None:
     message.deleted = True
     for attachment in message.attachments:
         world.files.pop(attachment.id, None)
-    message.revision = world.revision + 1
+    world.mark(message)
     if not message.ephemeral:
         world.emit(Event(name="MESSAGE_DELETE", guild_id=channel.guild_id, channel=channel, subject=message))
     else:
@@ -114,7 +115,7 @@ def react(world: World, channel: Channel, message: Message, user_id: int, emoji:
     if user_id in who:
         return
     who.append(user_id)
-    message.revision = world.revision + 1
+    world.mark(message)
     detail = {"user_id": user_id, "emoji": emoji}
     event = Event(
         name="MESSAGE_REACTION_ADD", guild_id=channel.guild_id, channel=channel, subject=message, detail=detail
@@ -129,7 +130,7 @@ def unreact(world: World, channel: Channel, message: Message, user_id: int, emoj
     who.remove(user_id)
     if not who:
         del message.reactions[emoji]
-    message.revision = world.revision + 1
+    world.mark(message)
     detail = {"user_id": user_id, "emoji": emoji}
     event = Event(
         name="MESSAGE_REACTION_REMOVE", guild_id=channel.guild_id, channel=channel, subject=message, detail=detail
@@ -192,7 +193,7 @@ def editable_flags(flags: int, wanted: int) -> int:
 def edit_flags(world: World, channel: Channel, message: Message, flags: int) -> None:
     """Change only the flags; people do not see it as an edit."""
     message.flags = int(flags)
-    message.revision = world.revision + 1
+    world.mark(message)
     world.emit(Event(name="MESSAGE_UPDATE", guild_id=channel.guild_id, channel=channel, subject=message))
 
 

@@ -112,9 +112,7 @@ class Edit:
     """What a message was before an edit, and when it ceased to be that."""
 
     at: float
-    content: str
-    components: list[Json]
-    embeds: list[Json]
+    text: str  # all that could be read, in order
 
 
 @dataclass(kw_only=True)

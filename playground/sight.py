@@ -14,7 +14,6 @@ from playground.interactions import Interaction, Interactions
 from playground.model import Channel, Json, Message, User
 from playground.payloads import Payloads
 from playground.permissions import Permission
-from playground.reading import text_of
 from playground.refusals import Refusal
 from playground.world import World
 
@@ -129,11 +128,9 @@ class Sight:
 
         def changed() -> list[Message] | None:
             found = [
-                message
-                for place in self.world.channels.values()
-                if channel is None or place.id == int(channel)
-                for message in place.messages.values()
-                if message.revision > since and self.world.sees(int(user), message)
+                one
+                for one in self.world.changed_since(since)
+                if (channel is None or one.channel_id == int(channel)) and self.world.sees(int(user), one)
             ]
             return sorted(found, key=lambda one: one.id) or None
 
@@ -172,9 +169,7 @@ class Sight:
                 "roles": len(message.mention_roles),
                 "everyone": message.mention_everyone,
             },
-            "history": [
-                {"at": one.at, "text": text_of(one.content, one.embeds, one.components)} for one in message.history
-            ],
+            "history": [{"at": one.at, "text": one.text} for one in message.history],
         }
 
     def place(self, channel: Channel) -> Json:

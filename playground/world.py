@@ -8,6 +8,7 @@ Not covered: whether a request is well formed or permitted; callers ask `rules` 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -43,6 +44,7 @@ class World:
         self.revision = 0  # grows with every change
         self.listeners: list[Callable[[Event], None]] = []
         self._bell = asyncio.Event()
+        self._latest: dict[int, Message] = {}  # in the order of their last change
         self.clock.on_advance = self.touch
         self.bot = self.add_user(bot_name, bot=True)
 
@@ -54,6 +56,17 @@ class World:
         bell, self._bell = self._bell, asyncio.Event()
         bell.set()
         return self.revision
+
+    def mark(self, message: Message) -> None:
+        """Note that *message* changes with the next revision."""
+        message.revision = self.revision + 1
+        self._latest.pop(message.id, None)
+        self._latest[message.id] = message
+
+    def changed_since(self, revision: int) -> list[Message]:
+        """The messages that changed after *revision*, deleted ones too, oldest change first."""
+        found = itertools.takewhile(lambda one: one.revision > revision, reversed(self._latest.values()))
+        return list(found)[::-1]
 
     def emit(self, event: Event) -> None:
         """Tell the gateway (and whoever else listens), then wake the waiting."""
@@ -170,7 +183,7 @@ class World:
         self.emit(Event(name=name, guild_id=channel.guild_id, channel=channel, subject=channel))
         for message in channel.messages.values():
             message.deleted = True
-            message.revision = self.revision
+            self.mark(message)
         del self.channels[channel.id]
         self.touch()
 
