@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from bot import limits
+from bot.datasets import has_open_secrets, look_again, receive
 from bot.errors import LimitReached, NotFound, WrongState
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
@@ -87,6 +88,12 @@ async def trainable(services: Services, owner: Owner) -> list[Dataset]:
     return sorted(newest.values(), key=lambda dataset: -dataset.created_at)
 
 
+async def take_file(services: Services, owner: Owner, *, name: str, data: bytes) -> Dataset:
+    """Store a file that came with the form (sending it attests the right to use it) and judge it to the end."""
+    steps = [step async for step in receive(services, owner, name=name, data=data, consent_at=services.store.clock())]
+    return steps[-1]
+
+
 async def make_draft(
     services: Services,
     owner: Owner,
@@ -102,6 +109,7 @@ async def make_draft(
     Raises BadInput, LimitReached, NotFound, WrongState or BaseNotAvailable.
     """
     dataset = await _usable_dataset(services, dataset_id, owner)
+    dataset = await look_again(services, dataset)
     base_id, parent = base, None
     if base.startswith(CONTINUE):
         parent = await services.store.model(base.removeprefix(CONTINUE), owner)
@@ -272,7 +280,12 @@ async def _usable_dataset(services: Services, dataset_id: str, owner: Owner) -> 
     dataset = await services.store.dataset(dataset_id, owner)
     if dataset.verdict == "rejected" or dataset.usable < 1:
         raise WrongState(
-            "Con estos datos todavía no se puede entrenar.", hint="Repáralos primero: el informe dice qué falla."
+            "Con estos datos todavía no se puede entrenar.", hint="Repáralos primero: /datos ver dice qué falla."
+        )
+    if has_open_secrets(dataset):
+        raise WrongState(
+            "Estos datos contienen lo que parecen claves o contraseñas, y un modelo las aprendería.",
+            hint="En /datos ver puedes taparlas, o decir que no lo son.",
         )
     return dataset
 

@@ -15,6 +15,7 @@ from bot import training
 from bot.cogs.actions import Action, board_of, owner_of, services_of
 from bot.cogs.training_forms import TrainForm, TweakForm, Wish
 from bot.cogs.workshop import acknowledge, deliver
+from bot.datasets import check_size
 from bot.errors import BadInput, WrongState
 from bot.render.cards import Accent, card
 from bot.render.numbers import plain
@@ -73,6 +74,10 @@ async def _propose(services: Services, interaction: Interaction, wish: Wish) -> 
     await acknowledge(services, interaction)
     owner = owner_of(interaction)
     dataset_id = wish.dataset_id
+    if wish.upload is not None:
+        check_size(services.settings, wish.upload.size)
+        data = await wish.upload.read()
+        dataset_id = (await training.take_file(services, owner, name=wish.upload.filename, data=data)).id
     if dataset_id is None:
         raise BadInput("Faltan los datos.", hint="Súbelos con /datos subir.")
     draft = await training.make_draft(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -165,13 +166,40 @@ async def test_nobody_else_can_use_a_persons_buttons(
 
 
 async def test_a_person_without_data_uploads_a_file_in_the_form(
-    place: Playground, bot: Afina, services: Services
+    place: Playground, bot: Afina, services: Services, owner_of: Any
 ) -> None:
     ana = place.person("Ana")
     await place.wait_bot("afinar")
     form = (await ana.slash("afinar")).form
     data = next(iter(form.fields.values()))
     assert "derecho a usar" in (data.description or "")
+    rows = [{"prompt": f"¿Qué tal el plato {i}?", "completion": "bueno" if i % 2 else "malo"} for i in range(40)]
+    file = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    answer = await form.submit({data.custom_id: [("platos.jsonl", file)], "Nombre del modelo": "platos"})
+    await answer.done(timeout=60)
+    card = await ana.wait_message(contains="40 ejemplos", button="Confirmar", channel=await ana.wait_thread("Taller"))
+    assert "platos v1" in card.text
+    (dataset,) = await services.store.datasets(owner_of(ana))
+    assert dataset.consent_at is not None
+
+
+async def test_an_uploaded_file_that_cannot_be_used_is_explained(place: Playground, bot: Afina) -> None:
+    ana = place.person("Ana")
+    await place.wait_bot("afinar")
+    form = (await ana.slash("afinar")).form
+    data = next(iter(form.fields.values()))
+    answer = await form.submit({data.custom_id: [("roto.jsonl", b"esto no es JSON\n")], "Nombre del modelo": "x"})
+    assert "todavía no se puede entrenar" in (await answer.done(timeout=60)).text
+
+
+async def test_data_with_what_looks_like_secrets_is_not_trained_on(
+    place: Playground, bot: Afina, dataset_of: Any, owner_of: Any
+) -> None:
+    ana = place.person("Ana")
+    await dataset_of(owner_of(ana), report={"groups": [{"code": "secret"}], "stats": {}})
+    await place.wait_bot("afinar")
+    answer = await (await ana.slash("afinar")).form.submit(**{"Nombre del modelo": "x"})
+    assert "claves o contraseñas" in (await answer.done()).text
 
 
 async def test_limits_are_told_before_anything_is_spent(
