@@ -122,6 +122,7 @@ class Scheduler:
     async def run(self) -> None:
         """Raises AfinaError when another process schedules for this data folder."""
         async with only_one(self._settings.data_dir / "run" / "scheduler.lock"):
+            await asyncio.to_thread(self._artifacts.sweep)
             while True:
                 await self._tick_safely()
                 with contextlib.suppress(TimeoutError):

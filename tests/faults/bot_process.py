@@ -1,7 +1,7 @@
 """A bot without Discord: scheduler and progress feed in a real process.
 
-`python -m tests.faults.bot_process DATA REDIS_URL [CRASH_POINT]`; the process kills itself with SIGKILL when it comes
-to the crash point: "before-enqueue", "after-enqueue" or "before-cursor".
+`python -m tests.faults.bot_process DATA REDIS_URL [CRASH_POINT [MAX_ATTEMPTS]]`; the process kills itself with SIGKILL
+when it comes to the crash point: "before-enqueue", "after-enqueue" or "before-cursor".
 """
 
 import asyncio
@@ -46,9 +46,10 @@ class FragileStore(Store):
         await super().set_state(key, value)
 
 
-async def main(data: Path, redis_url: str, point: str) -> None:
+async def main(data: Path, redis_url: str, point: str = "", max_attempts: str = "3") -> None:
     settings = Settings(data_dir=data, reconcile_every=0.5, lease_seconds=LEASE_SECONDS, max_running_jobs=2)
-    async with FragileStore.open(settings.database, lease_seconds=LEASE_SECONDS) as store:
+    opening = FragileStore.open(settings.database, lease_seconds=LEASE_SECONDS, max_attempts=int(max_attempts))
+    async with opening as store:
         queue = FragileQueue(redis_url, function=FUNCTION)
         queue.point = store.point = point
         scheduler, feed = Scheduler(store, queue, settings, tick_seconds=0.05), ProgressFeed(store, queue)
@@ -57,4 +58,4 @@ async def main(data: Path, redis_url: str, point: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s bot %(message)s")
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -48,7 +48,7 @@ class Stage:
                 stage.close()
 
     def close(self) -> None:
-        for process in self.processes:
+        for process in list(self.processes):
             self.kill(process)
         self.redis.stop()
         self.log.close()
@@ -67,8 +67,9 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def start_bot(self, crash_point: str = "") -> subprocess.Popen:
-        return self._start("tests.faults.bot_process", str(self.folder), self.redis.url, crash_point)
+    def start_bot(self, crash_point: str = "", *, max_attempts: int = 3) -> subprocess.Popen:
+        arguments = (str(self.folder), self.redis.url, crash_point, str(max_attempts))
+        return self._start("tests.faults.bot_process", *arguments)
 
     def start_worker(self) -> subprocess.Popen:
         return self._start("tests.jobs.worker_process", str(self.folder), self.redis.url)
@@ -81,7 +82,10 @@ class Stage:
     def kill(self, process: subprocess.Popen, number: int = signal.SIGKILL) -> int:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(number)
-        return process.wait(timeout=PATIENCE)
+        code = process.wait(timeout=PATIENCE)
+        if process in self.processes:
+            self.processes.remove(process)
+        return code
 
     def restart_redis(self) -> None:
         self.redis.stop()
