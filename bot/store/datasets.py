@@ -52,6 +52,25 @@ class DatasetRows(Database):
             )
         return dataset
 
+    async def update_dataset(self, dataset: Dataset) -> Dataset:
+        """Write what a later look at the same file found: format, verdict, counts, report, validation. NotFound."""
+        await self.dataset(dataset.id, dataset.owner)
+        async with self.transaction() as tx:
+            await tx.execute(
+                "UPDATE datasets SET format = ?, verdict = ?, examples = ?, usable = ?, report = ?, validation_id = ?"
+                " WHERE id = ?",
+                (
+                    dataset.format,
+                    dataset.verdict,
+                    dataset.examples,
+                    dataset.usable,
+                    to_json(dataset.report),
+                    dataset.validation_id,
+                    dataset.id,
+                ),
+            )
+        return dataset
+
     async def dataset(self, dataset_id: str, owner: Owner) -> Dataset:
         """Raises NotFound; also for somebody else's."""
         row = await self._one(

@@ -18,6 +18,8 @@ from typing import Any
 from jobs.dataset.limits import MIB, Limits
 from jobs.errors import DatasetError, TooLarge
 
+# What Python, Rust, C++ and the dynamic linker say when there is no memory left.
+_NO_MEMORY = ("MemoryError", "memory allocation", "bad_alloc", "annot allocate memory", "failed to map segment")
 _LINE = 64 * MIB  # the longest answer that is accepted
 
 
@@ -92,7 +94,7 @@ def _failure(code: int, said: str) -> DatasetError:
     last = said.strip().rsplit("\n", 1)[-1]
     if "DatasetError: " in last or "TooLarge: " in last:
         return DatasetError(last.split(": ", 1)[1], hint="")
-    if "MemoryError" in said or "memory allocation" in said or code in (-9, -6, -11):
+    if any(mark in said for mark in _NO_MEMORY) or code in (-9, -6, -11):
         return TooLarge("Revisar el archivo necesita más memoria de la permitida.")
     if code == -24:  # SIGXCPU
         return TooLarge("Revisar el archivo está tardando demasiado.")
