@@ -23,6 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
+
 from bot.records import Job, Owner
 from jobs.contract import JobState
 from tests.faults.stage import Stage
@@ -125,7 +127,7 @@ class Killer:
     def _flush(self) -> bool:
         try:
             return bool(self.stage.client().flushall())
-        except OSError:
+        except redis.RedisError:
             return False
 
 

@@ -127,26 +127,24 @@ class RedisServer:
             self._lock.close()
 
     def _supervise(self) -> None:
-        quick_deaths = 0
+        failures = 0  # starts in a row that came to nothing
         while not self._stopping.is_set():
-            started = time.monotonic()
             try:
                 self._start()
             except (OSError, RuntimeError) as error:
-                if not self._first.is_set() and quick_deaths >= 2:
+                failures += 1
+                log.warning("embedded Redis does not start: %s", error)
+                if failures > 3 and not self._first.is_set():
                     self._failure = error
                     self._first.set()
                     return
-                log.warning("embedded Redis does not start: %s", error)
+                if failures == 2:
+                    self._set_data_aside()
             else:
+                failures = 0
                 self._first.set()
                 self._wait()
-            if self._stopping.is_set():
-                break
-            quick_deaths = quick_deaths + 1 if time.monotonic() - started < 5 else 0
-            if quick_deaths == 2:
-                self._set_data_aside()
-            self._stopping.wait(min(0.1 * 2**quick_deaths, 5.0))
+            self._stopping.wait(min(0.05 * 2**failures, 5.0))
         self._stop()
 
     def _start(self) -> None:
