@@ -40,10 +40,13 @@ ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then
 
 def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
     """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
-    from bot.cogs import admin, chat, compare, help, jobs, models, training
+    from bot.cogs import admin, ask, chat, compare, course, datasets, help, jobs, models, training
 
     return [
         (help.HelpCog(services), help.dynamic_items()),
+        (ask.AskCog(services), ask.dynamic_items()),
+        (course.CourseCog(services), course.dynamic_items()),
+        (datasets.DatasetsCog(services), datasets.dynamic_items()),
         (training.TrainingCog(services), training.dynamic_items()),
         (jobs.JobsCog(services), jobs.dynamic_items()),
         (models.ModelsCog(services), models.dynamic_items()),
@@ -111,6 +114,8 @@ class Afina(commands.Bot):
         for cog, items in load_cogs(self.services):
             await self.add_cog(cog)
             self.add_dynamic_items(*items)
+            for menu in getattr(cog, "context_menus", ()):
+                self.tree.add_command(menu)
         self.background(self._sync_commands)
 
     def background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

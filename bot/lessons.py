@@ -1,8 +1,8 @@
-"""The course, indexed beside the running bot: the first questions wait for it, nothing else does.
+"""The courses, indexed beside the running bot: the first questions wait for them, nothing else does.
 
-Rule of this file: when to load, never how (that is `bot/course`). Importing langchain and indexing take seconds, so
+Rule of this file: when to load, never how (that is `bot/course`). Importing and indexing take a second or more, so
 both happen in a thread after the bot is ready; a failed load is told to whoever asks and tried again at the next
-question.
+question. Each server has its own course (what ships with Afina and what its staff added) and its own answerer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from jobs.errors import AfinaError
 if TYPE_CHECKING:
     from bot.course import Course
     from bot.course.answer import Answer
-    from bot.llm import Answerer
+    from bot.course.library import Library
+    from bot.llm import Answerer, OnText
 
 log = logging.getLogger(__name__)
 
@@ -30,31 +31,26 @@ class CourseNotReady(AfinaError):
 
 
 class Lessons:
-    """The course and who answers from it; an `Answerer` itself, so that cogs need not know about the wait."""
+    """The courses and who answers from them; an `Answerer` itself, so that cogs need not know about the wait."""
 
     def __init__(self, settings: Settings, *, engine_url: str | None = None) -> None:
         self._settings = settings
         self._engine_url = engine_url
-        self._loading: asyncio.Task[tuple[Course, Answerer]] | None = None
+        self._loading: asyncio.Task[Library] | None = None
+        self._answerers: dict[int, tuple[Course, Answerer]] = {}  # by server; an answerer belongs to one course
 
     def start(self) -> None:
         """Begin to load; calling it again does nothing."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(self._load), name="load the course")
 
-    async def course(self) -> Course:
-        return (await self._ready())[0]
+    @property
+    def ready(self) -> bool:
+        """Whether asking would not wait for the first load."""
+        return self._loading is not None and self._loading.done() and not self._loading.exception()
 
-    async def answer(self, question: str, history: Sequence[tuple[str, str]] = ()) -> Answer:
-        """Raises CourseNotReady when the course cannot be read."""
-        return await (await self._ready())[1].answer(question, history)
-
-    async def reload(self) -> Course:
-        """Index the course folder again and use the result from now on. Raises CourseNotReady."""
-        self._loading = None
-        return await self.course()
-
-    async def _ready(self) -> tuple[Course, Answerer]:
+    async def library(self) -> Library:
+        """What every server's course consists of. Raises CourseNotReady."""
         self.start()
         assert self._loading is not None
         loading = self._loading
@@ -68,10 +64,43 @@ class Lessons:
                 self._loading = None
             raise CourseNotReady from error
 
-    def _load(self) -> tuple[Course, Answerer]:
-        from bot.course import Course
+    async def course(self, guild_id: int | None = None) -> Course:
+        """The course of a server; the one that ships with Afina for None. Raises CourseNotReady."""
+        library = await self.library()
+        return await asyncio.to_thread(library.course, guild_id)
+
+    async def answer(
+        self,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        guild_id: int | None = None,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Answer from the course of a server. Raises CourseNotReady when it cannot be read."""
+        course = await self.course(guild_id)
+        answerer = await asyncio.to_thread(self._answerer, guild_id or 0, course)
+        return await answerer.answer(question, history, on_text=on_text)
+
+    async def reload(self, guild_id: int | None = None) -> Course:
+        """Read the course's files again and use the result from now on. Raises CourseNotReady."""
+        library = await self.library()
+        return await asyncio.to_thread(library.reindex, guild_id or 0)
+
+    def _answerer(self, guild_id: int, course: Course) -> Answerer:
         from bot.llm import make_answerer
 
-        own = self._settings.data_dir / "course"  # what staff added
-        course = Course.load(self._settings.course_dir, *([own] if own.is_dir() else []))
-        return course, make_answerer(self._settings, course, self._engine_url)
+        known = self._answerers.get(guild_id)
+        if known is None or known[0] is not course:
+            known = self._answerers[guild_id] = (course, make_answerer(self._settings, course, self._engine_url))
+        return known[1]
+
+    def _load(self) -> Library:
+        from bot.course.library import Library
+        from bot.llm import make_embeddings
+
+        settings = self._settings
+        embeddings = make_embeddings(settings)
+        library = Library(settings.course_dir, settings.data_dir, embeddings, settings.embeddings or "")
+        library.course(None)
+        return library

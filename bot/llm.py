@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ from bot.course.analysis import fold
 from bot.course.answer import Answer, Source
 from bot.course.citations import REFUSAL
 from bot.course.passage import Passage
+from bot.course.query import PLAIN
 from bot.course.quoting import details
 from bot.prompts import Prompts
 from bot.settings import Settings
@@ -33,7 +35,8 @@ log = logging.getLogger(__name__)
 PASSAGES = 5  # how many an answer may draw on
 REMEMBERED = 3  # earlier turns that a follow-up question may refer to
 CACHED = 512  # answers kept in memory
-ELLIPTIC = 5  # a question of at most so many words may lean on the one before
+
+_LEANING = re.compile(r"\W*(y|pero|entonces|o sea|o|por que|eso|esa|ese|ella|el otro|la otra)\b")  # «¿y cuándo?»
 
 History = Sequence[tuple[str, str]]  # earlier (question, answer) pairs of a thread, oldest first
 OnText = Callable[[str], Awaitable[None]]  # called with the text so far while it is being written
@@ -153,7 +156,10 @@ class CachedAnswerer:
 def follow_up(course: Course, question: str, history: History) -> Findings:
     """Without a model: a short question that finds nothing alone is read together with the one before."""
     findings = course.look_up(question, PASSAGES)
-    if history and (not findings.found or len(question.split()) <= ELLIPTIC):
+    query = findings.query
+    named = any(concept not in query.weak and not concept.startswith(PLAIN) for concept in query.named)
+    own_subject = named or query.unknown or query.foreign
+    if history and not own_subject and (_LEANING.match(fold(question)) or not findings.found):
         together = course.look_up(f"{history[-1][0]} {question}", PASSAGES)
         if together.found:
             return together

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bot.course import Course
     from bot.engine import EngineClient
-    from bot.llm import Answerer
+    from bot.course.answer import Answer
+    from bot.course.library import Library
+    from bot.llm import Answerer, OnText
     from bot.progress import ProgressFeed
     from bot.prompts import Prompts
     from bot.scheduler import Scheduler
@@ -28,10 +32,25 @@ class CourseSource(Protocol):
 
     def start(self) -> None: ...
 
-    async def course(self) -> Course: ...
+    @property
+    def ready(self) -> bool: ...
 
-    async def reload(self) -> Course:
-        """Index the course folder again and use the result from now on."""
+    async def library(self) -> Library: ...
+
+    async def course(self, guild_id: int | None = None) -> Course:
+        """The course of a server: what ships with Afina and what the server's staff added."""
+
+    async def answer(
+        self,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        *,
+        guild_id: int | None = None,
+        on_text: OnText | None = None,
+    ) -> Answer: ...
+
+    async def reload(self, guild_id: int | None = None) -> Course:
+        """Index the course's files again and use the result from now on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,5 +64,5 @@ class Services:
     artifacts: Artifacts
     catalog: Catalog
     prompts: Prompts
-    answerer: Answerer  # its first answer waits until the course is indexed
-    lessons: CourseSource  # the index itself, for staff commands
+    answerer: Answerer  # the course that ships with Afina; its first answer waits until it is indexed
+    lessons: CourseSource  # the courses of the servers

@@ -41,6 +41,7 @@ class Index:
         self._analyzer = analyzer
         self._glossary = glossary
         self.vocabulary: set[str] = set()  # folded words of the texts
+        self.headline: set[str] = set()  # stems of titles and headings: what the course is about
         bags = [self._bag(passage) for passage in self.passages]
         self._bm25 = bm25s.BM25(k1=K1, b=B)
         if bags:
@@ -60,6 +61,7 @@ class Index:
         heading = self._analyzer.stems(headings)
         title = self._analyzer.stems(passage.title)
         headed = self._concepts(headings) * CONCEPT_IN_HEADING
+        self.headline.update(heading, title)
         return bag + concepts + heading * HEADING + headed + title * TITLE
 
     def _concepts(self, text: str) -> list[str]:

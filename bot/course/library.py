@@ -54,7 +54,7 @@ class Library:
 
     def reindex(self, guild_id: int) -> Course:
         """Read the files again; unchanged ones come from the cache. Searches go on with the old course meanwhile."""
-        key = guild_id if self._folder(guild_id).is_dir() else 0
+        key = guild_id if guild_id and self._folder(guild_id).is_dir() else 0
         fresh = self._load(key)
         with self._lock:
             self._courses[key] = fresh

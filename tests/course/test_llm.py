@@ -6,8 +6,8 @@ Every path over the real OpenAI protocol: cited, uncited, wrongly cited, refused
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -199,7 +199,7 @@ async def test_the_text_so_far_is_handed_on_while_it_is_written(script: Scripted
 
     await answerer.answer(QUESTION, on_text=show)
     assert seen[0] == "QLoRA "
-    assert all(later.startswith(earlier) for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(seen))
 
 
 async def test_a_refusal_is_never_shown_while_it_is_written(script: ScriptedOpenAI, answerer: Answerer) -> None:

@@ -1,0 +1,170 @@
+"""`/curso` (what the bot knows, and what staff add to it) and `/guia` (prompt, documents or fine-tuning?).
+
+Rule of this file: staff are those who manage the server and its tutors (`/admin tutores`). Everything answers
+privately.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.cogs.actions import Form, owner_of, services_of
+from bot.cogs.admin import is_staff
+from bot.course.guide import Advice, Budget, Case, Data, Tried, advise
+from bot.errors import BadInput, NotAllowed
+from bot.render.cards import Accent, card
+from bot.render.course import advice_texts, holdings_texts
+from bot.render.numbers import count, plain
+from bot.services import Services
+
+log = logging.getLogger(__name__)
+
+Interaction = discord.Interaction[Any]
+LARGEST = 25 * 2**20  # bytes of a document
+
+
+class CourseCog(commands.Cog):
+    course = app_commands.Group(name="curso", description="Lo que sé, y cómo sumar documentos", guild_only=True)
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    @course.command(name="fuentes", description="Los documentos del curso en este servidor")
+    async def sources(self, interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        guild_id = owner_of(interaction).guild_id
+        library = await self.services.lessons.library()
+        holdings = await asyncio.to_thread(library.holdings, guild_id)
+        refusals = await asyncio.to_thread(library.refusals, guild_id)
+        await interaction.followup.send(view=card(*holdings_texts(holdings, refusals)))
+
+    @course.command(name="agregar", description="Suma un documento al curso de este servidor")
+    @app_commands.describe(archivo="Markdown, texto, PDF, cuaderno, HTML, DOCX o un ZIP con ellos")
+    async def add(self, interaction: Interaction, archivo: discord.Attachment) -> None:
+        guild_id = await self._staff(interaction)
+        if archivo.size > LARGEST:
+            raise BadInput("Ese archivo pasa de 25 MiB.", hint="Divídelo en partes.")
+        content = await archivo.read()
+        library = await self.services.lessons.library()
+        course = await asyncio.to_thread(library.add, guild_id, archivo.filename, content)
+        log.info("user %s added a document to %s", interaction.user.id, guild_id, extra={"action": "course_add"})
+        await interaction.followup.send(
+            view=card(
+                f"## Agregado: {plain(archivo.filename, 100)}",
+                f"El curso de este servidor tiene ahora {count(len(course.passages), 'fragmento', 'fragmentos')}. "
+                "Pruébalo con `/preguntar`.",
+                accent=Accent.GOOD,
+            )
+        )
+
+    @course.command(name="quitar", description="Quita un documento que agregó este servidor")
+    @app_commands.describe(documento="Uno de los que agregó el servidor")
+    async def remove(self, interaction: Interaction, documento: str) -> None:
+        guild_id = await self._staff(interaction)
+        library = await self.services.lessons.library()
+        await asyncio.to_thread(library.remove, guild_id, documento)
+        log.info("user %s removed a document from %s", interaction.user.id, guild_id, extra={"action": "course_remove"})
+        await interaction.followup.send(f"He quitado «{plain(documento, 100)}» del curso de este servidor.")
+
+    @remove.autocomplete("documento")
+    async def _own(self, interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        if not self.services.lessons.ready:
+            return []
+        library = await self.services.lessons.library()
+        holdings = await asyncio.to_thread(library.holdings, interaction.guild_id)
+        names = dict.fromkeys(holding.file.split("/")[0] for holding in holdings if holding.own)
+        fitting = [name for name in names if typed.strip().lower() in name.lower()]
+        return [app_commands.Choice(name=name[:100], value=name[:100]) for name in fitting[:25]]
+
+    @course.command(name="reindexar", description="Vuelve a leer los documentos del curso")
+    async def reindex(self, interaction: Interaction) -> None:
+        guild_id = await self._staff(interaction)
+        course = await self.services.lessons.reload(guild_id)
+        amount = count(len(course.passages), "fragmento", "fragmentos")
+        await interaction.followup.send(f"Listo: el curso de este servidor tiene {amount}.")
+
+    @course.command(name="foro", description="Un foro donde contesto solo, si el curso sabe la respuesta")
+    @app_commands.describe(canal="Sin canal, dejo de hacerlo")
+    async def forum(self, interaction: Interaction, canal: discord.ForumChannel | None = None) -> None:
+        guild_id = await self._staff(interaction)
+        await self.services.store.set_state(f"forum:{guild_id}", str(canal.id) if canal else "")
+        if canal is None:
+            await interaction.followup.send("De acuerdo: ya no contesto por mi cuenta en ningún foro.")
+        else:
+            await interaction.followup.send(
+                f"Contestaré las publicaciones nuevas de {canal.mention} cuando el curso sepa la respuesta."
+            )
+
+    async def _staff(self, interaction: Interaction) -> int:
+        """Acknowledge, and say which server; NotAllowed for anybody who does not care for its course."""
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        if not await is_staff(self.services, interaction):
+            raise NotAllowed(
+                "Solo quien administra el servidor o es tutor puede cambiar el curso.",
+                hint="Los documentos que hay se ven con /curso fuentes.",
+            )
+        return owner_of(interaction).guild_id
+
+    @app_commands.command(name="guia", description="¿Prompt, documentos o afinar? Te digo por dónde empezar")
+    async def guide(self, interaction: Interaction) -> None:
+        await interaction.response.send_modal(GuideForm())
+
+
+class GuideForm(Form):
+    """Case, data at hand, alternatives tried, costs."""
+
+    def __init__(self) -> None:
+        super().__init__(title="¿Prompt, RAG o afinar?")
+        self.case: discord.ui.TextInput[GuideForm] = discord.ui.TextInput(
+            style=discord.TextStyle.paragraph,
+            min_length=5,
+            max_length=600,
+            placeholder="Que clasifique reseñas de productos en estrellas",
+            custom_id="caso",
+        )
+        self.data: discord.ui.Select[GuideForm] = discord.ui.Select(
+            options=[discord.SelectOption(label=data.value, value=data.name) for data in Data], custom_id="datos"
+        )
+        self.tried: discord.ui.Select[GuideForm] = discord.ui.Select(
+            options=[discord.SelectOption(label=tried.value, value=tried.name) for tried in Tried],
+            max_values=len(Tried),
+            custom_id="probado",
+        )
+        self.budget: discord.ui.Select[GuideForm] = discord.ui.Select(
+            options=[discord.SelectOption(label=budget.value, value=budget.name) for budget in Budget],
+            custom_id="costos",
+        )
+        self.add_item(discord.ui.Label(text="¿Qué quieres que haga el modelo?", component=self.case))
+        self.add_item(discord.ui.Label(text="¿Qué datos tienes?", component=self.data))
+        self.add_item(discord.ui.Label(text="¿Qué has probado ya?", component=self.tried))
+        self.add_item(discord.ui.Label(text="¿Qué puedes gastar?", component=self.budget))
+
+    async def on_submit(self, interaction: Interaction, /) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        case = Case(
+            text=self.case.value,
+            data=Data[self.data.values[0]],
+            tried=frozenset(Tried[name] for name in self.tried.values),
+            budget=Budget[self.budget.values[0]],
+        )
+        advice = advise(case)
+        pages = await _pages(services_of(interaction), interaction.guild_id, advice)
+        await interaction.followup.send(view=card(*advice_texts(case, advice, pages), accent=Accent.GOOD))
+
+
+async def _pages(services: Services, guild_id: int | None, advice: Advice) -> list[str]:
+    """Sections of the course that the advice leads to; none when the course has nothing on it."""
+    course = await services.lessons.course(guild_id)
+    found = [await asyncio.to_thread(course.look_up, question, 1) for question in advice.questions]
+    labels = [findings.passages[0].label for findings in found if findings.found]
+    return list(dict.fromkeys(labels))
+
+
+def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
+    return []
