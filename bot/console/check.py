@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from bot.datasets import limits_of
 from bot.settings import Settings
 from jobs.dataset import Limits, Problem, Report, Severity, check_file, repair_file
 
@@ -23,20 +24,11 @@ _MARK = {"error": ("✗", "red"), "warning": ("⚠", "yellow"), "fixed": ("✓",
 _SHOWN_LINES = 12  # line numbers told for one kind of problem; --json tells all
 
 
-def limits_from(settings: Settings) -> Limits:
-    return Limits(
-        file_bytes=settings.max_file_bytes,
-        lines=settings.max_lines,
-        line_bytes=settings.max_line_bytes,
-        tokens=settings.max_tokens,
-    )
-
-
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.fix is not None and len(arguments.files) > 1:
         print("--fix repara un archivo cada vez: dame solo uno.", file=sys.stderr)
         return 2
-    limits = limits_from(settings)
+    limits = limits_of(settings)
     good = True
     for path in arguments.files:
         report = examine(path, limits)

@@ -24,8 +24,9 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from bot.console.check import examine, limits_from, show
+from bot.console.check import examine, show
 from bot.console.stack import Stack
+from bot.datasets import limits_of
 from bot.errors import BadInput
 from bot.progress import ProgressFeed, view
 from bot.records import CONSOLE, Dataset, Job
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
-    report = await asyncio.to_thread(examine, arguments.file, limits_from(settings))
+    report = await asyncio.to_thread(examine, arguments.file, limits_of(settings))
     if report.verdict == "rejected":
         if arguments.json:
             print(json.dumps(report.to_dict(), ensure_ascii=False))
