@@ -132,8 +132,8 @@ class RedisServer:
             try:
                 self._start()
             except (OSError, RuntimeError) as error:
-                failures += 1
                 log.warning("embedded Redis does not start: %s", error)
+                failures += self._process is None or (self._process.returncode or 0) >= 0  # killed says nothing
                 if failures > 3 and not self._first.is_set():
                     self._failure = error
                     self._first.set()
