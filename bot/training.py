@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from bot import limits
-from bot.datasets import has_open_secrets, look_again, receive
+from bot.datasets import has_open_secrets, look_again
 from bot.errors import LimitReached, NotFound, WrongState
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
@@ -78,20 +78,16 @@ def available_bases(services: Services) -> list[Base]:
 
 
 async def trainable(services: Services, owner: Owner) -> list[Dataset]:
-    """The newest usable version of each dataset of theirs, newest first."""
+    """The newest usable version of each dataset of theirs, newest first, without rows kept apart to measure with."""
     newest: dict[str, Dataset] = {}
-    for dataset in await services.store.datasets(owner):
-        if dataset.verdict != "rejected" and dataset.usable > 0:
+    everything = await services.store.datasets(owner)
+    kept_apart = {dataset.validation_id for dataset in everything}
+    for dataset in everything:
+        if dataset.id not in kept_apart and dataset.verdict != "rejected" and dataset.usable > 0:
             known = newest.setdefault(dataset.name, dataset)
             if dataset.version > known.version:
                 newest[dataset.name] = dataset
     return sorted(newest.values(), key=lambda dataset: -dataset.created_at)
-
-
-async def take_file(services: Services, owner: Owner, *, name: str, data: bytes) -> Dataset:
-    """Store a file that came with the form (sending it attests the right to use it) and judge it to the end."""
-    steps = [step async for step in receive(services, owner, name=name, data=data, consent_at=services.store.clock())]
-    return steps[-1]
 
 
 async def make_draft(

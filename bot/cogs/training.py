@@ -12,10 +12,11 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot import training
+from bot.cogs import datasets
 from bot.cogs.actions import Action, board_of, owner_of, services_of
 from bot.cogs.training_forms import TrainForm, TweakForm, Wish
 from bot.cogs.workshop import acknowledge, deliver
-from bot.datasets import check_size
+from bot.datasets import has_open_secrets
 from bot.errors import BadInput, WrongState
 from bot.render.cards import Accent, card
 from bot.render.numbers import plain
@@ -45,20 +46,20 @@ def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
 async def open_form(services: Services, interaction: Interaction, dataset_id: str | None = None) -> None:
     """Show the form; it must be the first answer to the interaction, so only quick look-ups come before it."""
     owner = owner_of(interaction)
-    datasets = await training.trainable(services, owner)
-    if dataset_id is not None and all(dataset.id != dataset_id for dataset in datasets):
+    mine = await training.trainable(services, owner)
+    if dataset_id is not None and all(dataset.id != dataset_id for dataset in mine):
         dataset = await services.store.dataset(dataset_id, owner)  # an older version, or NotFound
         if dataset.verdict == "rejected" or not dataset.usable:
             raise WrongState("Con estos datos todavía no se puede entrenar.", hint="Repáralos primero.")
-        datasets = [dataset, *datasets]
+        mine = [dataset, *mine]
     bases = training.available_bases(services)
     if not bases:
         raise BadInput("Aquí no hay ningún modelo base.", hint="Quien administra el bot puede descargar uno.")
-    chosen = next((one for one in datasets if one.id == dataset_id), datasets[0] if datasets else None)
+    chosen = next((one for one in mine if one.id == dataset_id), mine[0] if mine else None)
     models = [model for model in await services.store.models(owner) if model.owner == owner]
     await interaction.response.send_modal(
         TrainForm(
-            datasets=datasets,
+            datasets=mine,
             chosen=chosen.id if chosen else None,
             bases=bases,
             default_base=services.settings.default_base,
@@ -74,10 +75,11 @@ async def _propose(services: Services, interaction: Interaction, wish: Wish) -> 
     await acknowledge(services, interaction)
     owner = owner_of(interaction)
     dataset_id = wish.dataset_id
-    if wish.upload is not None:
-        check_size(services.settings, wish.upload.size)
-        data = await wish.upload.read()
-        dataset_id = (await training.take_file(services, owner, name=wish.upload.filename, data=data)).id
+    if wish.upload is not None:  # sending the form attests the right to use the file
+        dataset = await datasets.receive(services, interaction, wish.upload)
+        if dataset.verdict == "rejected" or not dataset.usable or has_open_secrets(dataset):
+            return  # its card says what is wrong and offers to mend it
+        dataset_id = dataset.id
     if dataset_id is None:
         raise BadInput("Faltan los datos.", hint="Súbelos con /datos subir.")
     draft = await training.make_draft(

@@ -189,7 +189,25 @@ async def test_an_uploaded_file_that_cannot_be_used_is_explained(place: Playgrou
     form = (await ana.slash("afinar")).form
     data = next(iter(form.fields.values()))
     answer = await form.submit({data.custom_id: [("roto.jsonl", b"esto no es JSON\n")], "Nombre del modelo": "x"})
-    assert "todavía no se puede entrenar" in (await answer.done(timeout=60)).text
+    await answer.done(timeout=60)
+    report = await ana.wait_message(contains="Hay que corregirlo", channel=await ana.wait_thread("Taller"))
+    assert "roto" in report.text
+    assert not any(button.label == "Confirmar" for one in await ana.history(report) for button in one.buttons)
+
+
+async def test_rows_kept_apart_by_the_person_measure_the_model(
+    place: Playground, bot: Afina, services: Services, dataset_of: Any, owner_of: Any, worker_for: Any
+) -> None:
+    ana = place.person("Ana")
+    kept = await dataset_of(owner_of(ana), "apartadas")
+    await dataset_of(owner_of(ana), "reseñas", validation_id=kept.id)
+    await place.wait_bot("afinar")
+    form = (await ana.slash("afinar")).form
+    assert "apartadas" not in str(form.fields)
+    await (await form.submit(**{"Nombre del modelo": "x"})).done()
+    card = await ana.wait_message(button="Confirmar", channel=await ana.wait_thread("Taller"))
+    await card.click("Confirmar")
+    assert (await worker_for()).request.validation_path == kept.path
 
 
 async def test_data_with_what_looks_like_secrets_is_not_trained_on(
