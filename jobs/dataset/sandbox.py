@@ -19,7 +19,7 @@ from jobs.dataset.limits import MIB, Limits
 from jobs.errors import DatasetError, TooLarge
 
 # What Python, Rust, C++ and the dynamic linker say when there is no memory left.
-_NO_MEMORY = ("MemoryError", "memory allocation", "bad_alloc", "annot allocate memory", "failed to map segment")
+_NO_MEMORY = ("MemoryError", "emory allocation", "bad_alloc", "annot allocate memory", "failed to map segment")
 _LINE = 64 * MIB  # the longest answer that is accepted
 
 

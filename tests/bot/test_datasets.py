@@ -11,10 +11,12 @@ import pytest
 
 from bot.client import Afina
 from bot.records import Owner
+from bot.settings import Settings
 from bot.store import Store
 from playground import Playground
 from playground.task import broken_file
-from tests.bot.conftest import running
+from tests.bot.conftest import make_services, running
+from tests.bot.scripted import ScriptedEngine, ScriptedQueue
 from tests.dataset.clean import as_jsonl, capitals, chat, kto
 
 GOOD = as_jsonl(capitals())
@@ -25,12 +27,16 @@ def ana(place: Playground) -> Any:
     return place.person("Ana")
 
 
-async def upload(ana: Any, place: Playground, data: bytes, name: str = "capitales.jsonl", **more: Any) -> Any:
+async def upload(
+    ana: Any, place: Playground, data: bytes, name: str = "capitales.jsonl", shown: str | None = None, **more: Any
+) -> Any:
     """Send the file and wait until the whole report is on its card."""
     await place.wait_bot("datos")
     await (await ana.slash("datos subir", archivo=(name, data), tengo_derecho=True, **more)).done(timeout=30)
     thread = await ana.wait_thread("Taller", timeout=20)
-    card = await ana.wait_message(contains=name.split(".", maxsplit=1)[0], button="Borrar", channel=thread, timeout=30)
+    card = await ana.wait_message(
+        contains=shown or name.split(".", maxsplit=1)[0], button="Borrar", channel=thread, timeout=30
+    )
     ana.at(thread)
     return card
 
@@ -180,8 +186,8 @@ async def test_deleting_asks_first_and_takes_the_file_along(
 async def test_nobody_else_can_press_a_persons_buttons(ana: Any, place: Playground, bot: Afina) -> None:
     card = await upload(ana, place, GOOD)
     eva = place.person("Eva", admin=True)
-    eva.at(card.channel)
-    answer = await (await (await eva.message(card.id)).click("Ver ejemplos")).done(timeout=20)
+    seen = next(message for message in await eva.history(card) if message.id == card.id)
+    answer = await (await seen.click("Ver ejemplos")).done(timeout=20)
     assert "No encuentro esos datos" in answer.text
 
 
@@ -195,19 +201,22 @@ async def test_buttons_of_a_card_work_after_a_restart(ana: Any, place: Playgroun
 
 
 async def test_names_and_contents_of_a_file_neither_ping_nor_format(ana: Any, place: Playground, bot: Afina) -> None:
-    bad = json.dumps(
-        {"messages": [{"role": "@everyone", "content": "x", "`<@1>`": 1}, {"role": "assistant", "content": "y"}]}
-    )
-    card = await upload(ana, place, GOOD + bad.encode() + b"\n", "@everyone **hola**.jsonl")
+    role = {"role": "@everyone", "content": "x", "`<@1>`": 1}
+    bad = json.dumps({"messages": [role, {"role": "assistant", "content": "y"}]})
+    card = await upload(ana, place, GOOD + bad.encode() + b"\n", "@here **hola**.jsonl", shown="Hay que corregirlo")
     assert not card.notified
-    assert "@everyone" not in card.text.replace("@\u200beveryone", "")
+    assert "@everyone" not in card.text
+    assert "**hola**" not in card.text
 
 
-async def test_too_large_a_file_is_refused_before_it_is_downloaded(ana: Any, place: Playground, bot: Afina) -> None:
-    await place.wait_bot("datos")
-    big = b"x" * (bot.services.settings.max_file_bytes + 1)
-    answer = await (await ana.slash("datos subir", archivo=("a.jsonl", big), tengo_derecho=True)).done(timeout=60)
-    assert "el límite es de 25 MiB" in answer.text
+async def test_too_large_a_file_is_refused_before_it_is_downloaded(
+    ana: Any, place: Playground, settings: Settings, store: Store, queue: ScriptedQueue, engine: ScriptedEngine
+) -> None:
+    small = settings.model_copy(update={"max_file_bytes": 1000})
+    async with running(make_services(small, store, queue, engine)):
+        await place.wait_bot("datos")
+        answer = await ana.slash("datos subir", archivo=("a.jsonl", GOOD), tengo_derecho=True)
+        assert "El archivo ocupa" in (await answer.done(timeout=20)).text
 
 
 @pytest.mark.parametrize("form", ["messages", "prompt_completion", "alpaca", "sharegpt", "preference", "kto", "text"])
