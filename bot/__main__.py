@@ -94,7 +94,7 @@ async def serve(settings: Settings, token: str, started: float) -> int:
     async with AsyncExitStack() as stack:
         services = await make_services(settings, stack)
         redirect(settings)
-        client = Afina(services)
+        client = await make_client(services, stack)
         stack.push_async_callback(client.close)
         tasks = {
             asyncio.create_task(client.run_forever(token), name="Discord client"),
@@ -126,7 +126,8 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
     engine = EngineClient(engine_url, key)
     stack.push_async_callback(engine.aclose)
-    artifacts = Artifacts(settings.artifacts)
+    # Files of an object store are kept where an engine on this machine may read them.
+    artifacts = Artifacts(settings.artifacts, cache=settings.data_dir / "cache" / "artifacts")
     catalog = load_catalog()
     lessons = Lessons(settings, engine_url=engine_url)
     return Services(
@@ -142,6 +143,23 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
         answerer=lessons,
         lessons=lessons,
     )
+
+
+async def make_client(services: Services, stack: AsyncExitStack) -> Afina:
+    """The Discord client; watched, when somebody wants to see figures."""
+    settings = services.settings
+    if settings.metrics_port is None:
+        return Afina(services)
+    from bot.metrics import Metrics
+
+    metrics = Metrics()
+    client = Afina(metrics.wrap(services))
+    metrics.watch(client)
+    try:
+        await stack.enter_async_context(metrics.served(client, settings.metrics_host, settings.metrics_port))
+    except OSError as error:  # no reason to leave people without a bot
+        log.error("no metrics at %s:%d: %s", settings.metrics_host, settings.metrics_port, error)
+    return client
 
 
 async def _embedded_redis(settings: Settings, stack: AsyncExitStack) -> str:

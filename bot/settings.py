@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     card_edit_every: float = Field(default=5.0, ge=0)  # least time between edits of one progress card
     stream_edit_every: float = Field(default=1.0, ge=0)  # the same for a streamed answer
 
+    # Figures for Prometheus (GET /metrics, GET /health); None: not shown
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)  # 0: any free port
+    metrics_host: str = "127.0.0.1"  # nothing personal is shown, but it is nobody else's business either
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property

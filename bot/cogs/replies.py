@@ -66,6 +66,7 @@ async def answer_error(interaction: discord.Interaction, error: BaseException) -
     refusal = as_refusal(error)
     if refusal is not None:
         log.info("refused %s: %s", _what(interaction), refusal.code)
+        interaction.client.dispatch("refusal", refusal)  # for whoever counts them
         text = refusal_text(refusal)
     elif isinstance(cause, discord.HTTPException) and cause.code in EXPIRED:
         log.warning("interaction %s expired: %s", interaction.id, _what(interaction))
