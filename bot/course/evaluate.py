@@ -1,9 +1,9 @@
 """How good is the retrieval: recall, rank, refusals and latency over a file of questions.
 
 Rule of this file: it measures and changes nothing. A question file is JSONL, one object a line: `question`, `kind`
-(any word: figures are given for each), and `expect`, a list of texts of which a right passage holds at least one; an
-empty list means that the course does not cover the question. Optional: `id`, and `file`, the source of the passage.
-Texts are compared without regard to case and white space.
+(any word: figures are given for each), and what makes a passage right: `expect`, a list of texts of which it holds at
+least one, or `heading`, a list of headings of which it stands under at least one; `file` narrows both to one source.
+With neither, the course does not cover the question. Texts are compared without regard to case and white space.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.course.course import Course
 from bot.course.passage import Passage
+from bot.course.splitting import clean_heading
 from bot.errors import BadInput
 
 RECALL_AT = 5
@@ -29,9 +30,14 @@ RANK_AT = 10
 class Item:
     question: str
     kind: str
-    expect: tuple[str, ...]  # one of these stands in a right passage; empty: not covered
+    expect: tuple[str, ...] = ()  # one of these stands in a right passage
+    heading: tuple[str, ...] = ()  # a right passage stands under one of these, or holds its line
     id: str | None = None
     file: str | None = None  # the right passage comes from here
+
+    @property
+    def covered(self) -> bool:
+        return bool(self.expect or self.heading)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +61,13 @@ def read_items(path: Path) -> list[Item]:
                     question=raw["question"],
                     kind=raw.get("kind", "all"),
                     expect=tuple(raw.get("expect", ())),
+                    heading=tuple(raw.get("heading", ())),
                     id=str(raw["id"]) if "id" in raw else None,
                     file=raw.get("file"),
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            hint = 'Cada línea es un objeto con "question", "kind" y "expect".'
+            hint = 'Cada línea es un objeto con "question", "kind" y "expect" o "heading".'
             raise BadInput(f"La línea {number} no es una pregunta.", hint=hint) from None
     return items
 
@@ -79,8 +86,8 @@ def run(course: Course, items: Iterable[Item]) -> list[Result]:
 
 def summary(results: Sequence[Result]) -> dict[str, Any]:
     """Figures over all covered questions and by kind: recall@5, MRR@10, refusals right and wrong, latency in ms."""
-    covered = [result for result in results if result.item.expect]
-    off = [result for result in results if not result.item.expect]
+    covered = [result for result in results if result.item.covered]
+    off = [result for result in results if not result.item.covered]
     kinds: dict[str, list[Result]] = defaultdict(list)
     for result in covered:
         kinds[result.item.kind].append(result)
@@ -121,7 +128,10 @@ def _right(item: Item, passage: Passage) -> bool:
     if item.file and passage.file != item.file:
         return False
     text = _squeeze(passage.text)
-    return any(_squeeze(wanted) in text for wanted in item.expect)
+    above = {_squeeze(name) for name in passage.heading}
+    return any(_squeeze(wanted) in text for wanted in item.expect) or any(
+        _squeeze(clean_heading(wanted)) in above or f"# {_squeeze(wanted)}" in text for wanted in item.heading
+    )
 
 
 def _squeeze(text: str) -> str:

@@ -26,6 +26,7 @@ class Signs:
     most: float = 2.0
     familiar: float = 0.15  # another word that the course uses
     headline: float = 0.6  # the same, when a title or heading uses it
+    jargon: float = 0.9  # the same, when the course writes it like jargon
     foreign: float = -1.2
     unknown: float = -0.55
     absent: float = -1.2  # a named concept that the course never mentions
@@ -48,8 +49,14 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
         + signs.weak * sum(query.weak[concept] for concept in field if concept in query.weak)
         + signs.plain * (len(here) - len(field))
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
-        + sum(signs.headline if stem in index.headline else signs.familiar for stem in query.familiar)
+        + sum(_familiar(stem, index, signs) for stem in query.familiar)
         + signs.foreign * len(query.foreign)
         + signs.unknown * len(query.unknown)
         + signs.absent * absent
     )
+
+
+def _familiar(stem: str, index: Index, signs: Signs) -> float:
+    if stem in index.jargon:
+        return signs.jargon
+    return signs.headline if stem in index.headline else signs.familiar

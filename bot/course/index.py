@@ -30,6 +30,7 @@ SECTION = 0.1  # share of the best score of its section that a passage gets
 
 _HEADING_LINE = re.compile(r"^(?:#{1,6}\s+(.+)|\*\*([^*\n]{3,80})\*\*:?\s*)$", re.MULTILINE)
 
+_JARGON = re.compile(r"\b\w*(?:[A-Z]{2}|[a-z][A-Z]|[A-Za-z]\d|\d[A-Za-z])\w*\b")
 _LINK_TARGET = re.compile(r"\]\(([^)\s]+)")
 
 Scores = NDArray[np.float32]
@@ -42,6 +43,7 @@ class Index:
         self._glossary = glossary
         self.vocabulary: set[str] = set()  # folded words of the texts
         self.headline: set[str] = set()  # stems of titles and headings: what the course is about
+        self.jargon: set[str] = set()  # stems that the texts write as jargon: QAT, Q4_K_M, DataFrame
         bags = [self._bag(passage) for passage in self.passages]
         self._bm25 = bm25s.BM25(k1=K1, b=B)
         if bags:
@@ -62,6 +64,7 @@ class Index:
         title = self._analyzer.stems(passage.title)
         headed = self._concepts(headings) * CONCEPT_IN_HEADING
         self.headline.update(heading, title)
+        self.jargon.update(stem for word in _JARGON.findall(passage.plain) for stem in self._analyzer.stems(word))
         return bag + concepts + heading * HEADING + headed + title * TITLE
 
     def _concepts(self, text: str) -> list[str]:

@@ -18,6 +18,7 @@ from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
+SURE = 7  # letters from which on a corrected word is taken for what it was corrected to
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
 
@@ -68,12 +69,15 @@ class Reader:
         weights, analyzer = self._weights, self._analyzer
         sequence: list[str] = []
         tokens: dict[str, float] = {}
+        guessed: set[int] = set()  # places of short words that were corrected: they may have meant something else
         kinds: dict[str, list[str]] = {"familiar": [], "foreign": [], "unknown": []}
         for word in analyzer.words(question):
             if word in analyzer.stop:
                 sequence.append(word)
                 continue
             stem, close = self._resolve(word, sequence)
+            if close < 1 and len(word) < SURE:
+                guessed.add(len(sequence))
             sequence.append(stem)
             weight = weights.light if stem in analyzer.light else weights.word
             tokens[stem] = max(tokens.get(stem, 0.0), weight * (close if close == 1 else weights.typo * close))
@@ -82,7 +86,8 @@ class Reader:
         found = self._glossary.find(sequence)
         named = tuple(dict.fromkeys(concept for concept, _ in found))
         used = frozenset[int]().union(*(places for concept, places in found if not concept.startswith(PLAIN)))
-        rest = [stem for place, stem in enumerate(sequence) if place not in used and stem not in analyzer.stop]
+        spent = used | guessed
+        rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
         described = self._described(rest, named)
         self._add_concepts(tokens, named, described)
@@ -93,16 +98,21 @@ class Reader:
             question=question,
             tokens=tokens,
             named=named,
-            weak=self._weak(found, sequence),
+            weak=self._weak(found, sequence, guessed),
             described=described,
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
         )
 
-    def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str]) -> dict[str, int]:
-        words = {concept: {sequence[place] for place in places} - self._analyzer.stop for concept, places in found}
-        return {concept: len(names) for concept, names in words.items() if names <= self._analyzer.double}
+    def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> dict[str, int]:
+        weak = {}
+        for concept, places in found:
+            names = {sequence[place] for place in places} - self._analyzer.stop
+            doubtful = {sequence[place] for place in places & guessed} | self._analyzer.double
+            if names <= doubtful:
+                weak[concept] = len(names)
+        return weak
 
     def _kind(self, word: str, stem: str) -> str | None:
         """What a content word says about the subject of the question; None: nothing."""
