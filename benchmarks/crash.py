@@ -114,21 +114,26 @@ class Killer:
 
     def _kill_child(self) -> bool:
         children = [child for worker in self.workers for child in self.stage.horses(worker)]
-        if children:
-            os.kill(self.random.choice(children).pid, signal.SIGKILL)
-        return bool(children)
+        return bool(children) and _kill(self.random.choice(children).pid)
 
     def _kill_redis(self) -> bool:
         pid = self.stage.redis.pid
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-        return bool(pid)
+        return pid is not None and _kill(pid)
 
     def _flush(self) -> bool:
         try:
             return bool(self.stage.client().flushall())
         except redis.RedisError:
             return False
+
+
+def _kill(pid: int) -> bool:
+    """False when it was quicker."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def run(folder: Path, *, kills: int, seed: int, show: Callable[[str], None] = lambda line: None) -> dict:

@@ -57,6 +57,7 @@ async def test_a_killed_worker_takes_its_child_along_and_the_next_resumes(stage)
     stage.start_worker()
     over = await stage.done(job)
     assert over.attempt == 2
+    assert stage.history(job, 1)[-1].data["code"] == "worker_died"  # the next worker said so; nobody had to wait
     first = next(event.data["first"] for event in stage.history(job, 2) if event.type is EventType.MESSAGE)
     assert first >= 5  # from the checkpoint, not from the start
 

@@ -9,7 +9,7 @@ import rq
 from rq.serializers import JSONSerializer
 
 from jobs.attempt import stop_key
-from jobs.contract import EventType, JobState
+from jobs.contract import EventType, JobState, TrainRequest
 from tests.faults.stage import alive
 
 
@@ -101,9 +101,9 @@ async def test_a_duplicate_in_the_queue_is_run_once(stage):
         stage.client().rpush("rq:queue:afina-train", f"{job.id}-1")
     over = await stage.done(job)
     assert over.attempt == 1
-    words = [event for event in stage.history(job, 1) if event.type is EventType.MESSAGE]
-    assert len(words) == 1
-    await asyncio.sleep(0.5)
+    await stage.until(lambda: stage.client().llen("rq:queue:afina-train") == 0, "the duplicates to be taken")
+    runs = stage.folder / "jobs" / job.id / "1" / "runs"
+    assert len(runs.read_text().splitlines()) == 1
     assert (await stage.store.job(job.id)).state is JobState.SUCCEEDED
 
 
@@ -124,6 +124,10 @@ async def test_forged_jobs_run_nothing_and_do_not_stop_the_worker(stage, tmp_pat
     queue = rq.Queue("afina-train", connection=stage.client(), serializer=JSONSerializer)
     queue.enqueue("os.system", f"touch {marker}")
     queue.enqueue("tests.jobs.fake.run", {"job_id": "../../etc", "attempt": 1})
+    request = TrainRequest(
+        job_id="falso123", attempt=1, base_id="x", dataset_path="x", dataset_sha256="x", adapter_name="x"
+    )
+    queue.enqueue("tests.jobs.fake.forbidden", request.model_dump(mode="json"), job_id=request.rq_id)
     queue.enqueue(
         "tests.jobs.fake.run",
         {},
@@ -137,6 +141,7 @@ async def test_forged_jobs_run_nothing_and_do_not_stop_the_worker(stage, tmp_pat
     stage.client().publish("rq:pubsub:x", "{")
     assert (await stage.done(await stage.submit())).attempt == 1
     assert not marker.exists()
+    assert not (stage.folder / "forbidden").exists()
     assert worker.poll() is None
 
 

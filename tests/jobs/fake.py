@@ -1,6 +1,8 @@
 """A job function for tests: goes through the motions of training without torch, obeys Control, leaves checkpoints.
 
 What it does is steered by the request's `base_id`, a query string: "steps=20&pause=0.05&fail=diverged&die=5&deaf=1".
+steps, pause: how long. fail=CODE. die=STEP, orphan=STEP: kill the child, the parent there; once: in the first attempt
+only. deaf: do not listen. mute: kill the parent between publication and report. hang=SECONDS before the first step.
 """
 
 import os
@@ -24,8 +26,15 @@ def run(request: dict) -> None:
     artifacts = Artifacts(os.environ["AFINA_WORK_ARTIFACTS"])
     control = Control(url, wanted.job_id, wanted.attempt, poll_seconds=0.05)
     folder = attempt_folder(data, wanted.job_id, wanted.attempt)
+    with (folder / "runs").open("a") as runs:  # who really ran, whatever the events say
+        runs.write(f"{os.getpid()}\n")
     with EventWriter(folder, url, wanted.job_id, wanted.attempt, heartbeat_seconds=0.2) as events:
         _train(wanted, options, events, control, artifacts, data)
+
+
+def forbidden(request: dict) -> None:
+    """Not on the list of allowed functions."""
+    (Path(os.environ["AFINA_WORK_DATA"]) / "forbidden").write_text("ran")
 
 
 def _train(request, options, events, control, artifacts, data) -> None:
@@ -34,6 +43,8 @@ def _train(request, options, events, control, artifacts, data) -> None:
     first = int(checkpoint.read_text()) if request.resume and checkpoint.exists() else 0
     events.emit("phase", phase="starting")
     events.emit("message", f"desde {first}", first=first)
+    if "hang" in options:
+        _work(float(options["hang"]))
     if "fail" in options:
         events.emit("failed", "No ha podido ser.", "error", code=options["fail"], hint="Prueba otra cosa.")
         return
