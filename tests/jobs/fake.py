@@ -3,6 +3,7 @@
 What it does is steered by the request's `base_id`, a query string: "steps=20&pause=0.05&fail=diverged&die=5&deaf=1".
 steps, pause: how long. fail=CODE. die=STEP, orphan=STEP: kill the child, the parent there; once: in the first attempt
 only. deaf: do not listen. mute: kill the parent between publication and report. hang=SECONDS before the first step.
+raise: an exception that nobody expected.
 """
 
 import os
@@ -32,7 +33,7 @@ def run(request: dict) -> None:
         _train(wanted, options, events, control, artifacts, data)
 
 
-def forbidden(request: dict) -> None:
+def forbidden(*_: object) -> None:
     """Not on the list of allowed functions."""
     (Path(os.environ["AFINA_WORK_DATA"]) / "forbidden").write_text("ran")
 
@@ -43,6 +44,8 @@ def _train(request, options, events, control, artifacts, data) -> None:
     first = int(checkpoint.read_text()) if request.resume and checkpoint.exists() else 0
     events.emit("phase", phase="starting")
     events.emit("message", f"desde {first}", first=first)
+    if "raise" in options:
+        raise RuntimeError("a bug")
     if "hang" in options:
         _work(float(options["hang"]))
     if "fail" in options:

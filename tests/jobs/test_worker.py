@@ -137,7 +137,7 @@ def test_a_stop_command_is_quicker_than_the_poll(start, queue, tmp_path, kind):
 
 def test_callbacks_and_webhooks_never_run(start, queue, redis_server, tmp_path):
     jobs = rq.Queue("afina-train", connection=connect(redis_server.url), serializer=JSONSerializer)
-    for job, options in (("bien", "steps=1"), ("mal", "die=1")):
+    for job, options in (("bien", "steps=1"), ("mal", "raise=1")):
         asked = request(options, job=f"{job}1234")
         jobs.enqueue(
             FUNCTION,
