@@ -30,7 +30,8 @@ def draw_histogram(stats: Mapping[str, Any], *, title: str) -> bytes | None:
     axes = figure.add_subplot(facecolor=PAPER)
     edges, counts = bins["edges"], bins["counts"]
     width = edges[1] - edges[0]
-    axes.set_xlim(0, edges[-1])
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(0, 1.3 * max(counts))  # room for the names of the lines
     axes.bar(edges[:-1], counts, width=width * 0.92, align="edge", color=TRAIN)
     _mark(axes, stats["tokens"]["median"], "mediana", colour=INK, height=0.97)
     _mark(axes, stats["tokens"]["p95"], "p95", colour=VALIDATION, height=0.86)
@@ -43,7 +44,8 @@ def draw_histogram(stats: Mapping[str, Any], *, title: str) -> bytes | None:
 def _mark(axes: Any, value: float, name: str, *, colour: str, height: float) -> None:
     """A vertical line with its name beside it, on the side with more room."""
     axes.axvline(value, color=colour, linewidth=3)
-    left = value > 0.6 * axes.get_xlim()[1]
+    low, high = axes.get_xlim()
+    left = value > low + 0.6 * (high - low)
     axes.annotate(
         f"{name} {number(value)}".replace("\u202f", " "),
         xy=(value, height),

@@ -26,6 +26,10 @@ class Rule:
 
 
 FORMATS = "05-formatos-de-datos.md"
+SYNTAX = "06-errores-de-jsonl.md"
+DUPLICATES = "09-filtrado-y-duplicados.md"
+PREFERENCES = "11-datos-de-preferencia.md"
+PRIVACY = "12-privacidad-y-licencias-de-datos.md"
 QUALITY = "07-calidad-de-datos.md"
 TEMPLATES = "08-plantillas-de-chat.md"
 
@@ -34,11 +38,15 @@ def _error(message: str, fix: str, page: str = FORMATS) -> Rule:
     return Rule(severity=Severity.ERROR, message=message, fix=fix, page=page)
 
 
+def _bad_text(message: str, fix: str) -> Rule:
+    return _error(message, fix, SYNTAX)
+
+
 def _warning(message: str, fix: str, page: str = QUALITY) -> Rule:
     return Rule(severity=Severity.WARNING, message=message, fix=fix, page=page)
 
 
-def _fixed(message: str, fix: str, page: str = FORMATS) -> Rule:
+def _fixed(message: str, fix: str, page: str = SYNTAX) -> Rule:
     return Rule(severity=Severity.FIXED, message=message, fix=fix, page=page)
 
 
@@ -46,35 +54,37 @@ _CONVERT = "Pulsa «Reparar» para convertirlo a JSONL, o guárdalo con un objet
 _ONE_OBJECT = "Escribe en cada línea un objeto JSON completo, entre llaves."
 
 FILE_RULES: dict[str, Rule] = {
-    "empty_file": _error("El archivo está vacío.", "Sube un archivo con un ejemplo por línea."),
-    "only_blank_lines": _error("El archivo solo tiene líneas en blanco.", "Sube un archivo con un ejemplo por línea."),
-    "file_too_large": _error(
+    "empty_file": _bad_text("El archivo está vacío.", "Sube un archivo con un ejemplo por línea."),
+    "only_blank_lines": _bad_text(
+        "El archivo solo tiene líneas en blanco.", "Sube un archivo con un ejemplo por línea."
+    ),
+    "file_too_large": _bad_text(
         "El archivo ocupa {size} MiB y el límite es de {limit} MiB.",
         "Divídelo en partes o quédate con una muestra de los mejores ejemplos.",
     ),
-    "too_many_lines": _error(
+    "too_many_lines": _bad_text(
         "El archivo tiene más de {limit} líneas.",
         "Divídelo en partes o quédate con una muestra de los mejores ejemplos.",
     ),
-    "too_many_tokens": _error(
+    "too_many_tokens": _bad_text(
         "El archivo tiene unos {tokens} tokens y el límite es de {limit}.",
         "Quédate con una muestra de los mejores ejemplos.",
     ),
-    "container_array": _error(
+    "container_array": _bad_text(
         "El archivo es una sola lista JSON, no JSONL: los ejemplos van entre corchetes y separados por comas.", _CONVERT
     ),
-    "container_pretty": _error("El archivo es JSON con sangrías: cada ejemplo ocupa varias líneas.", _CONVERT),
-    "container_csv": _error("El archivo es una tabla CSV o TSV, no JSONL.", _CONVERT),
-    "container_html": _error(
+    "container_pretty": _bad_text("El archivo es JSON con sangrías: cada ejemplo ocupa varias líneas.", _CONVERT),
+    "container_csv": _bad_text("El archivo es una tabla CSV o TSV, no JSONL.", _CONVERT),
+    "container_html": _bad_text(
         "El archivo es una página web (HTML o XML), no JSONL.",
         "Descarga el archivo de datos en sí, no la página que lo muestra.",
     ),
-    "container_compressed": _error("El archivo está comprimido ({kind}).", "Descomprímelo o pulsa «Reparar»."),
-    "container_binary": _error(
+    "container_compressed": _bad_text("El archivo está comprimido ({kind}).", "Descomprímelo o pulsa «Reparar»."),
+    "container_binary": _bad_text(
         "El archivo es binario ({kind}), no texto.", "Expórtalo como JSONL en UTF-8, con un objeto por línea."
     ),
-    "container_utf16": _error("El archivo está en {kind}, no en UTF-8.", "Pulsa «Reparar» o guárdalo como UTF-8."),
-    "container_text": _error(
+    "container_utf16": _bad_text("El archivo está en {kind}, no en UTF-8.", "Pulsa «Reparar» o guárdalo como UTF-8."),
+    "container_text": _bad_text(
         "El archivo no es JSONL: ninguna línea es un objeto JSON.",
         "Escribe un objeto JSON por línea; /datos plantilla te da un archivo de ejemplo.",
     ),
@@ -94,52 +104,54 @@ FILE_RULES: dict[str, Rule] = {
 }
 
 SYNTAX_RULES: dict[str, Rule] = {
-    "not_utf8": _error(
+    "not_utf8": _bad_text(
         "La línea no es UTF-8: el byte {byte} (0x{value:02x}) no se puede leer.",
         "Guarda el archivo como UTF-8; si venía de Windows o Latin-1, «Reparar» puede convertirlo.",
     ),
-    "raw_nul": _error("La línea contiene un byte NUL en bruto (columna {column}).", "Borra ese carácter."),
-    "lone_surrogate": _error(
+    "raw_nul": _bad_text("La línea contiene un byte NUL en bruto (columna {column}).", "Borra ese carácter."),
+    "lone_surrogate": _bad_text(
         "Hay medio carácter: un surrogate Unicode sin pareja (\\ud800–\\udfff).",
         "Vuelve a exportar el texto o borra ese carácter.",
     ),
-    "line_too_long": _error(
+    "line_too_long": _bad_text(
         "La línea ocupa {size} MiB y el límite es de {limit} MiB.", "Divide el ejemplo en otros más cortos."
     ),
-    "too_deep": _error(
+    "too_deep": _bad_text(
         "El JSON tiene más de {limit} niveles de anidamiento.", "Aplana el objeto: bastan tres o cuatro niveles."
     ),
-    "absurd_number": _error("Hay un número fuera de rango.", "Corrígelo o escríbelo como texto, entre comillas."),
-    "not_object": _error("La línea es {kind}, no un objeto JSON.", _ONE_OBJECT),
-    "json_truncated": _error(
+    "absurd_number": _bad_text("Hay un número fuera de rango.", "Corrígelo o escríbelo como texto, entre comillas."),
+    "not_object": _bad_text("La línea es {kind}, no un objeto JSON.", _ONE_OBJECT),
+    "json_truncated": _bad_text(
         "La línea está cortada: el JSON empieza y no termina.", "Complétala o bórrala; quizá la copia quedó a medias."
     ),
-    "json_two_values": _error(
+    "json_two_values": _bad_text(
         "Hay más de un valor JSON en la misma línea (columna {column}).", "Pon cada objeto en su propia línea."
     ),
-    "json_trailing_comma": _error("Sobra una coma en la columna {column}.", "Borra la coma que va antes del cierre."),
-    "json_single_quotes": _error(
+    "json_trailing_comma": _bad_text(
+        "Sobra una coma en la columna {column}.", "Borra la coma que va antes del cierre."
+    ),
+    "json_single_quotes": _bad_text(
         "Hay comillas simples en la columna {column}; JSON solo admite comillas dobles.",
         "Cámbialas por comillas dobles, o escribe el archivo con json.dumps.",
     ),
-    "json_comment": _error("Hay un comentario en la columna {column}; JSON no los admite.", "Borra el comentario."),
-    "json_nan": _error("Hay un valor {name}, que JSON no admite.", "Cámbialo por un número o por null."),
-    "json_python_literal": _error(
+    "json_comment": _bad_text("Hay un comentario en la columna {column}; JSON no los admite.", "Borra el comentario."),
+    "json_nan": _bad_text("Hay un valor {name}, que JSON no admite.", "Cámbialo por un número o por null."),
+    "json_python_literal": _bad_text(
         "Hay un valor de Python ({name}) en la columna {column}.",
         "En JSON se escribe true, false o null; usa json.dumps para escribir el archivo.",
     ),
-    "json_control_character": _error(
+    "json_control_character": _bad_text(
         "Hay un carácter de control sin escapar dentro de un texto (columna {column}).",
         "Escríbelo como \\n, \\t o \\u00XX.",
     ),
-    "json_bad_escape": _error(
+    "json_bad_escape": _bad_text(
         "Hay una barra invertida que no inicia un escape válido (columna {column}).", "Escríbela doble: \\\\."
     ),
-    "json_invalid": _error(
+    "json_invalid": _bad_text(
         "La línea no es JSON válido (columna {column}).",
         'Revisa comas, comillas y llaves cerca de esa columna; unas comillas dentro de un texto se escriben \\".',
     ),
-    "duplicate_key": _warning("La clave «{key}» aparece dos veces; solo cuenta la última.", "Deja una sola.", FORMATS),
+    "duplicate_key": _warning("La clave «{key}» aparece dos veces; solo cuenta la última.", "Deja una sola.", SYNTAX),
     "escaped_nul": _warning("El texto contiene un carácter NUL escapado (\\u0000).", "Bórralo: no significa nada."),
 }
 
@@ -160,12 +172,14 @@ SHAPE_RULES: dict[str, Rule] = {
         "La clave «{key}» no se usa para entrenar.", "Bórrala si no la necesitas; al leer se ignora.", FORMATS
     ),
     "label_not_boolean": _error(
-        "«label» debe ser true o false y es {kind}.", "Escribe true si la respuesta es buena y false si no."
+        "«label» debe ser true o false y es {kind}.",
+        "Escribe true si la respuesta es buena y false si no.",
+        PREFERENCES,
     ),
     "same_pair": _warning(
         "La respuesta preferida y la rechazada son iguales: no hay nada que comparar.",
         "Cambia una de las dos o borra el ejemplo.",
-        "11-datos-de-preferencia.md",
+        PREFERENCES,
     ),
 }
 
@@ -261,11 +275,14 @@ CONTENT_RULES: dict[str, Rule] = {
         "El texto parece mal codificado (como «Ã±» en vez de «ñ»).", "Vuelve a exportarlo en UTF-8 o pulsa «Reparar»."
     ),
     "personal_data": _warning(
-        "Parece haber datos personales: {kind}.", "Bórralos o cámbialos por datos inventados; «Reparar» puede taparlos."
+        "Parece haber datos personales: {kind}.",
+        "Bórralos o cámbialos por datos inventados; «Reparar» puede taparlos.",
+        PRIVACY,
     ),
     "secret": _warning(
         "Parece haber un secreto: {kind}. No se muestra.",
         "Anúlalo donde se creó y bórralo de aquí; antes de entrenar hay que taparlo o confirmar que no lo es.",
+        PRIVACY,
     ),
     "too_long": _warning(
         "El ejemplo tiene unos {tokens} tokens y el modelo lee {limit}: se cortarían {cut}.",
@@ -274,12 +291,16 @@ CONTENT_RULES: dict[str, Rule] = {
 }
 
 SET_RULES: dict[str, Rule] = {
-    "duplicate": _warning("El ejemplo es igual que el de la línea {other}.", "Borra uno de los dos."),
+    "duplicate": _warning("El ejemplo es igual que el de la línea {other}.", "Borra uno de los dos.", DUPLICATES),
     "near_duplicate": _warning(
-        "El ejemplo es casi igual que el de la línea {other}.", "Borra uno o cámbialo de verdad."
+        "El ejemplo es casi igual que el de la línea {other}.",
+        "Borra uno o cámbialo de verdad.",
+        DUPLICATES,
     ),
     "contradiction": _warning(
-        "La misma entrada tiene otra respuesta en la línea {other}.", "Decide cuál es la buena y borra la otra."
+        "La misma entrada tiene otra respuesta en la línea {other}.",
+        "Decide cuál es la buena y borra la otra.",
+        DUPLICATES,
     ),
     "short_answer": _warning(
         "La respuesta es muy corta al lado de las demás.", "Complétala o comprueba que es lo que quieres."

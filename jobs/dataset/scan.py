@@ -100,7 +100,10 @@ def _whole_file(scan: Scan, limits: Limits) -> Iterator[Problem]:
     for number, shape in scan.shapes.items():
         if main is not None and shape is not main:
             scan.usable.discard(number)
-            yield make_problem("mixed_formats", number, one=shape, other=main)
+            if (shape, main) == (Shape.PROMPT_COMPLETION, Shape.KTO):
+                yield make_problem("missing_field", number, "label", name="label")
+            else:
+                yield make_problem("mixed_formats", number, one=shape, other=main)
     for number, keys in scan.unknown.items():
         yield _unknown(number, keys, main)
     if 0 < scan.examples < limits.few_examples and not scan.truncated:

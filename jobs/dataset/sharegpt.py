@@ -20,8 +20,6 @@ SPEAKERS = {
     "gpt": "assistant",
     "assistant": "assistant",
     "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
     "system": "system",
     "function_call": "assistant",
     "function": "tool",

@@ -82,15 +82,20 @@ def summarise(examples: Sequence[Example], count: CountTokens | None = None) -> 
 
 
 def histogram(values: Sequence[int], bins: int = 24) -> dict[str, list[int]]:
-    """Counts over equal bins from 0 to the 99th percentile; the last bin holds everything above."""
+    """Counts over equal bins up to the 99th percentile; the last bin holds everything above.
+
+    They start at 0, or at the smallest value where all values lie far from 0.
+    """
     if not values:
         return {"edges": [], "counts": []}
-    top = max(bins, sorted(values)[min(len(values) - 1, int(0.99 * len(values)))] + 1)
-    width = -(-top // bins)
+    top = sorted(values)[min(len(values) - 1, int(0.99 * len(values)))] + 1
+    low = min(values) if min(values) * 2 > top else 0
+    bins = min(bins, top - low)
+    width = -(-(top - low) // bins)
     counts = [0] * bins
     for value in values:
-        counts[min(bins - 1, value // width)] += 1
-    return {"edges": [width * place for place in range(bins + 1)], "counts": counts}
+        counts[min(bins - 1, (value - low) // width)] += 1
+    return {"edges": [low + width * place for place in range(bins + 1)], "counts": counts}
 
 
 def distribution(values: Sequence[int]) -> dict[str, float]:
