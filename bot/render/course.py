@@ -6,11 +6,14 @@ Rule of this file: pure text from values; names of files and what people wrote a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bot.course.guide import Advice, Case
-from bot.course.library import Holding
-from bot.course.loading import Refusal
 from bot.render.numbers import count, plain
+
+if TYPE_CHECKING:  # the library brings the index, and with it scipy
+    from bot.course.library import Holding
+    from bot.course.loading import Refusal
 
 SHOWN = 60  # documents listed by name
 

@@ -171,3 +171,19 @@ def test_a_log_line_names_its_job() -> None:
     record = logging.LogRecord("bot", logging.INFO, "f", 1, "hecho", (), None)
     record.job = "abc123"
     assert LineFormatter().format(record).endswith("INFO bot hecho job=abc123")
+
+
+def test_a_starting_bot_imports_nothing_heavy() -> None:
+    """What takes long to import waits until somebody needs it; otherwise the bot is not ready within seconds."""
+    code = (
+        "import sys, bot.__main__\n"
+        "from bot.client import load_cogs\n"
+        "try: load_cogs(None)\n"
+        "except AttributeError: pass\n"  # the cogs are imported before the first one misses its services
+        "heavy = {'torch', 'scipy', 'numpy', 'matplotlib', 'langchain_core', 'lingua', 'datasketch'}\n"
+        "print(sorted(heavy & set(sys.modules)), 'bot.cogs.ask' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(Path("x")), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[] True"
