@@ -6,7 +6,8 @@ COPY bot bot
 COPY jobs jobs
 COPY playground playground
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir -c constraints.txt -e ".[bot]"
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt -e ".[bot,s3]" \
+    && /venv/bin/python -m compileall -q bot jobs playground
 
 FROM python:3.12-slim
 RUN useradd --uid 10001 --create-home afina && install -d -o afina -g afina /data
@@ -16,6 +17,8 @@ COPY course /src/course
 COPY prompts /src/prompts
 WORKDIR /src
 USER afina
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 AFINA_DATA_DIR=/data MPLCONFIGDIR=/tmp/matplotlib
+# The root file system is read-only where docker-compose.yml runs it: caches go to /tmp.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    AFINA_DATA_DIR=/data HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
 VOLUME /data
 ENTRYPOINT ["python", "-m", "bot"]

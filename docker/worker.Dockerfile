@@ -10,7 +10,8 @@ COPY jobs jobs
 COPY playground playground
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir -c constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$TORCH" \
-    && /venv/bin/pip install --no-cache-dir -c constraints.txt -e ".[gpu]"
+    && /venv/bin/pip install --no-cache-dir -c constraints.txt -e ".[gpu,s3]" \
+    && /venv/bin/python -m compileall -q bot jobs playground
 
 FROM python:3.12-slim
 # Triton and some kernels compile small pieces at run time.
@@ -21,7 +22,9 @@ COPY --from=build /src /src
 COPY course /src/course
 WORKDIR /src
 USER afina
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 HF_HOME=/tmp/hf
+# The root file system is read-only where docker-compose.yml runs it: caches go to /tmp.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 \
+    HOME=/tmp HF_HOME=/tmp/hf TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
 VOLUME /data
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "jobs.gpu"]
