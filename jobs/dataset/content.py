@@ -159,7 +159,7 @@ def is_mojibake(text: str) -> bool:
 def text_problems(text: str, *, assistant: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
     """(code, values) of everything wrong with one text."""
     if token := control_token(text, assistant=assistant):
-        yield "control_token", {"token": token.strip("<>[]")}
+        yield "control_token", {"token": token.strip("<>[]|｜")}
     if name := invisible_character(text):
         yield "invisible_character", {"name": name}
     if name := direction_character(text):

@@ -49,8 +49,10 @@ def look_deep(path: Path, scan: Scan, limits: Limits, count: CountTokens | None 
     stats = summarise(examples, count)
     problems += _judge_lengths(examples, stats["tokens"]["total"], limits, count)
     prints = [fingerprint(example) for example in examples]
-    problems += find_duplicates(prints)
-    problems += find_contradictions(prints)
+    twins = list(find_duplicates(prints))
+    repeated = {problem.line for problem in twins}
+    problems += twins
+    problems += (problem for problem in find_contradictions(prints) if problem.line not in repeated)
     del prints
     problems += judge_answers(answers_of(examples))
     problems += judge_languages(examples)

@@ -99,6 +99,6 @@ def path_to(where: str, key: str) -> str:
 def _inert(character: str) -> str:
     if character == " ":
         return character
-    if character in "@`*_~|<>[]()#\\":
+    if character in "@`*~|<>[]()#\\":
         return "·"
     return "·" if unicodedata.category(character)[0] in "CZ" else character
