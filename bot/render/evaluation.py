@@ -36,6 +36,16 @@ def headline(evaluation: Evaluation) -> str:
     return HEADLINES[evaluation.verdict]
 
 
+def summary(evaluation: Evaluation) -> str:
+    """The worker's sentences without the verdict that the headline already gave."""
+    text = evaluation.summary.strip()
+    for words in (headline(evaluation), headline(evaluation).partition(":")[0]):
+        if text.casefold().startswith(words.casefold()):
+            rest = text[len(words) :].lstrip(" :.")
+            return rest[:1].upper() + rest[1:]
+    return text
+
+
 def table(evaluation: Evaluation) -> str:
     """Base, base with examples in the prompt, tuned: a code block of at most 34 characters a line."""
     columns: list[tuple[str, Score]] = [("base", evaluation.base)]

@@ -6,6 +6,7 @@ are named by their `custom_id`; what they do is in `bot/cogs/jobs.py`, `models.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from bot.render.cards import Accent, Elsewhere, card
 from bot.render.curve import Points
 from bot.render.numbers import count, duration, loss, moment, number, plain
 from bot.render.plan import queue_text
-from jobs.contract import JobState, Verdict
+from jobs.contract import JobState, Phase, Verdict
 
 CURVE = "curva.png"  # name of the picture
 BAR = 18  # blocks
@@ -57,7 +58,7 @@ def status(job: Job, state: JobView, queue: QueuePlace | None = None) -> str:
 def card_texts(job: Job, state: JobView, queue: QueuePlace | None = None) -> list[str]:
     """Blocks of the progress card."""
     head = [f"## {plain(job.name, 60)}", status(job, state, queue)]
-    if state.bar is not None and not job.state.terminal:
+    if state.bar is not None and job.phase in (Phase.TRAINING, None) and not job.state.terminal:
         left = f" quedan {duration(state.eta_seconds)}" if state.eta_seconds else ""
         head.append(f"`{bar(state.bar)}`{left}")
     blocks = ["\n".join(head)]
@@ -96,10 +97,11 @@ def bar(share: float) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One block a value; low is good and looks low."""
-    low, high = min(values), max(values)
+    """One block a value; low is good and looks low. Logarithmic, or the first steps would flatten all the others."""
+    heights = [math.log(max(value, 1e-6)) for value in values]
+    low, high = min(heights), max(heights)
     span = (high - low) or 1.0
-    return "".join(SPARKS[min(int((value - low) / span * len(SPARKS)), len(SPARKS) - 1)] for value in values)
+    return "".join(SPARKS[min(int((height - low) / span * len(SPARKS)), len(SPARKS) - 1)] for height in heights)
 
 
 def failure(job: Job) -> str:
@@ -163,7 +165,7 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
     texts = [f"## {plain(model.name, 60)}"]
     result = model.evaluation
     if result is not None:
-        texts = [f"## {plain(model.name, 60)} · {evaluation_text.headline(result)}\n{result.summary}"]
+        texts = [f"## {plain(model.name, 60)} · {evaluation_text.headline(result)}\n{evaluation_text.summary(result)}"]
         texts.append(f"{evaluation_text.table(result)}\n{evaluation_text.details(result)}")
         texts += [f"**Por ejemplo**\n{block}" for block in evaluation_text.samples(result, limit=1, width=160)]
     better = result is None or result.verdict is Verdict.BETTER

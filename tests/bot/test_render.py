@@ -294,6 +294,25 @@ def test_a_model_that_is_no_better_is_not_praised(verdict: Verdict) -> None:
     assert "Repetir" in labels(layout)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said", "shown"),
+    [
+        (Verdict.NO_DIFFERENCE, "Sin diferencia clara: 0 % → 30 %. Prueba más.", "0 % → 30 %. Prueba más."),
+        (Verdict.WORSE, "Ha empeorado: 40 % → 10 %.", "40 % → 10 %."),
+        (Verdict.BETTER, "Acierta mucho más.", "Acierta mucho más."),
+    ],
+)
+def test_the_verdict_is_said_once(verdict: Verdict, said: str, shown: str) -> None:
+    evaluation = good_evaluation().model_copy(update={"verdict": verdict, "summary": said})
+    assert evaluation_text.summary(evaluation) == shown
+
+
+def test_the_shape_of_the_curve_shows_late_progress_too() -> None:
+    blocks = job_text.sparkline([7.0, 3.0, 1.0, 0.6, 0.45, 0.35, 0.3])
+    assert blocks[0] == "█"
+    assert len(set(blocks[3:])) > 1
+
+
 def test_what_models_answer_is_escaped_in_cards() -> None:
     sample = good_evaluation().samples[0].model_copy(update={"tuned": "@everyone **hola** [x](http://y)"})
     text = "\n".join(evaluation_text.samples(good_evaluation().model_copy(update={"samples": (sample,)})))
