@@ -24,6 +24,11 @@ class Pace:
         self._gap = 1 / rate
         self._next = 0.0
 
+    @property
+    def backlog(self) -> float:
+        """Seconds that a new request would wait."""
+        return max(0.0, self._next - asyncio.get_running_loop().time())
+
     async def turn(self) -> None:
         clock = asyncio.get_running_loop().time
         at = max(self._next, clock())

@@ -34,6 +34,7 @@ ARCHIVED = 50083  # Discord's code for a thread that nothing can be written in
 MAX_FILE = 256 * 1024  # bytes of a text attachment that is read
 FILE_TEXT = 20_000  # characters of it that a model gets
 _TEXT_ENDINGS = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".py", ".yaml", ".yml", ".toml", ".html", ".log")
+_CROWDED = 0.5  # seconds of waiting requests above which only first and last states are shown
 _KEPT_FILES = 64
 _ROOM = LIMIT - 300  # characters of a part, so that notes and marks fit behind the last one
 _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
@@ -71,9 +72,9 @@ class Growing:
         return any(text is not None for text in self._shown)
 
     async def show(self, text: str, view: View) -> None:
-        """Show `text` so far, unless it was edited less than `every` seconds ago."""
-        now = asyncio.get_running_loop().time()
-        if not text.strip() or (self.visible and now - self._last < self._every):
+        """Show `text` so far, unless it was edited less than `every` seconds ago or others have waited longer."""
+        early = asyncio.get_running_loop().time() - self._last < self._every
+        if not text.strip() or (self.visible and (early or self._pace.backlog > _CROWDED)):
             return
         await self._write(split(as_answer(text), _ROOM), WRITING, view)
         self._last = asyncio.get_running_loop().time()

@@ -131,6 +131,6 @@ class LoraRows:
                 return None
             a = stack[0][span.start : span.stop, :, : span.rank]
             b = stack[1][span.start : span.stop, : span.rank]
-            return torch.baddbmm(output, torch.bmm(inputs[0], a), b)
+            return output.baddbmm_(torch.bmm(inputs[0], a), b)  # fresh from its layer: nobody else holds it
 
         return apply

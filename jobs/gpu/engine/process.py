@@ -11,7 +11,10 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +64,26 @@ async def _serve(args: argparse.Namespace) -> None:
         if ready_file:
             _announce(Path(ready_file), f"http://{host}:{port}")
         log.info("the engine serves %s on %s:%s", args.base, host, port)
-        await uvicorn.Server(config).serve(sockets=[listening])
+        await _Server(config).serve(sockets=[listening])
     finally:
         if ready_file:
             Path(ready_file).unlink(missing_ok=True)
         engine.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends by returning: its own way, raising the signal again, would skip what comes after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        yield
+
+    def _end(self) -> None:
+        self.force_exit = self.should_exit  # asked twice
+        self.should_exit = True
 
 
 def make_engine(*, data: Path, artifacts: str | None, base: str, four_bit: bool = False, options: Options) -> Engine:

@@ -53,11 +53,11 @@ ARCHITECTURES = {
 }
 
 
-def make_model(architecture: str, seed: int = 0) -> torch.nn.Module:
+def make_model(architecture: str, seed: int = 0, **sizes: int) -> torch.nn.Module:
     """A random model whose answers depend on the whole prompt (wide initial weights)."""
     torch.manual_seed(seed)
     kind, config, more = ARCHITECTURES[architecture]
-    model = kind(config(**SIZES, **more, initializer_range=0.3, attn_implementation="sdpa")).eval()
+    model = kind(config(**{**SIZES, **sizes}, **more, initializer_range=0.3, attn_implementation="sdpa")).eval()
     model.generation_config.eos_token_id = 2
     model.generation_config.pad_token_id = 0
     return model
