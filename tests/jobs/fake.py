@@ -60,7 +60,9 @@ def _train(request, options, events, control, artifacts, data) -> None:
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
         events.emit("metrics", step=step, total_steps=steps, loss=2.0 / step)
-        checkpoint.write_text(str(step))
+        whole = checkpoint.with_suffix(f".{os.getpid()}")
+        whole.write_text(str(step))
+        whole.replace(checkpoint)
         if "deaf" not in options and (kind := control.requested()):
             events.emit("stopped", kind=kind, step=step)
             return
