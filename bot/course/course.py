@@ -49,7 +49,7 @@ class Course:
         self,
         passages: Iterable[Passage],
         *,
-        topics: Sequence[str] = (),
+        questions: Sequence[tuple[str, str]] = (),
         refusals: Sequence[Refusal] = (),
         weights: Weights | None = None,
         signs: Signs | None = None,
@@ -57,10 +57,10 @@ class Course:
     ) -> None:
         analyzer = Analyzer()
         glossary = Glossary(analyzer)
-        self.index = Index(list(passages), analyzer, glossary)
+        self.index = Index(list(passages), analyzer, glossary, questions)
         self.quoter = Quoter(analyzer, glossary)
         self.checker = Checker(analyzer, glossary)
-        self.topics = Topics(tuple(dict.fromkeys(topics)), analyzer, glossary)  # questions that the pages answer
+        self.topics = Topics([question for _, question in questions], analyzer, glossary)
         self.refusals = tuple(refusals)  # files that could not be read, and why
         self._reader = Reader(analyzer, glossary, self.index.vocabulary, weights or Weights())
         self._signs = signs or Signs()
@@ -95,7 +95,7 @@ class Course:
             dense = DenseIndex(texts, embeddings, model=model, cache=cache / "vectors" if cache else None)
         return cls(
             passages,
-            topics=[question for file in parsed for question in file.questions],
+            questions=[question for file in parsed for question in file.questions],
             refusals=[refusal for file in parsed for refusal in file.refusals],
             dense=dense,
         )

@@ -27,10 +27,10 @@ class Signs:
     familiar: float = 0.15  # another word that the course uses
     headline: float = 0.6  # the same, when a title or heading uses it
     jargon: float = 0.9  # the same, when the course writes it like jargon
-    foreign: float = -1.2
-    unknown: float = -0.55
+    foreign: float = -1.6
+    unknown: float = -0.8
     absent: float = -1.2  # a named concept that the course never mentions
-    enough: float = 0.45
+    enough: float = 0.55
 
 
 def weigh(query: Query, index: Index, signs: Signs) -> float:

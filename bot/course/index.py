@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import bm25s
 import numpy as np
@@ -21,8 +21,9 @@ from bot.course.passage import Passage
 from bot.course.query import CONCEPT, Query
 
 HEADING = 2  # how often a heading's word counts
-TITLE = 1
+TITLE = 2
 CONCEPT_IN_HEADING = 2
+QUESTION = 3  # the same for a word of a question that the document says it answers
 K1, B = 1.2, 0.55
 LINKS = 0.4  # a passage of nothing but links loses this share, unless the question asks for resources
 ABOUT_LINKS = "recursos"  # the concept of asking for resources
@@ -37,21 +38,50 @@ Scores = NDArray[np.float32]
 
 
 class Index:
-    def __init__(self, passages: Sequence[Passage], analyzer: Analyzer, glossary: Glossary) -> None:
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        analyzer: Analyzer,
+        glossary: Glossary,
+        questions: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`questions` are those that a document says it answers, as (file, question)."""
         self.passages = tuple(passages)
         self._analyzer = analyzer
         self._glossary = glossary
         self.vocabulary: set[str] = set()  # folded words of the texts
         self.headline: set[str] = set()  # stems of titles and headings: what the course is about
         self.jargon: set[str] = set()  # stems that the texts write as jargon: QAT, Q4_K_M, DataFrame
+        self._prose = np.array([_prose(passage) for passage in self.passages], dtype=np.float32)
+        self._sections = [np.array(numbers) for numbers in self._groups(_section).values()]
         bags = [self._bag(passage) for passage in self.passages]
+        self._fit(bags)
+        if questions and bags:
+            self._place(questions, bags)
+            self._fit(bags)
+
+    def _fit(self, bags: Sequence[list[str]]) -> None:
         self._bm25 = bm25s.BM25(k1=K1, b=B)
         if bags:
             self._bm25.index(bags, show_progress=False, create_empty_token=False)
-        self._prose = np.array([_prose(passage) for passage in self.passages], dtype=np.float32)
-        self._sections = [np.array(numbers) for numbers in self.sections().values()]
         self._ids: dict[str, int] = dict(self._bm25.vocab_dict) if bags else {}
         self.frequency = {token: self._frequency(number) for token, number in self._ids.items()}
+
+    def _place(self, questions: Sequence[tuple[str, str]], bags: Sequence[list[str]]) -> None:
+        """Add each question to the bag of the passage of its document that answers it best."""
+        files = self._groups(lambda passage: passage.file)
+        for file, question in questions:
+            if not (numbers := files.get(file)):
+                continue
+            tokens = [*self._analyzer.stems(question), *self._concepts(question)]
+            scores = self._raw(dict.fromkeys(tokens, 1.0))
+            bags[max(numbers, key=lambda number: scores[number])].extend(tokens * QUESTION)
+
+    def _groups(self, key: Callable[[Passage], Hashable]) -> dict[Hashable, list[int]]:
+        groups: dict[Hashable, list[int]] = defaultdict(list)
+        for number, passage in enumerate(self.passages):
+            groups[key(passage)].append(number)
+        return groups
 
     def _bag(self, passage: Passage) -> list[str]:
         words = [word for word in self._analyzer.words(passage.plain) if word not in self._analyzer.stop]
@@ -76,25 +106,25 @@ class Index:
 
     def scores(self, query: Query) -> Scores:
         """One score a passage; 0 where nothing of the query occurs."""
-        if not self.passages:
-            return np.zeros(0, dtype=np.float32)
-        total = np.zeros(len(self.passages), dtype=np.float32)
-        for token, weight in query.tokens.items():
-            if (number := self._ids.get(token)) is not None:
-                total += weight * self._bm25.get_scores_from_ids([number])
+        total = self._raw(query.tokens)
         if ABOUT_LINKS not in query.named:
             total *= self._prose
         section = np.zeros_like(total)
         for numbers in self._sections:
             section[numbers] = total[numbers].max()
-        return total + SECTION * section * (total > 0)
+        return np.asarray(total + SECTION * section * (total > 0), dtype=np.float32)
 
-    def sections(self) -> dict[tuple[str, str], list[int]]:
-        """Passages by file and outermost heading."""
-        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for number, passage in enumerate(self.passages):
-            groups[passage.file, passage.heading[0] if passage.heading else ""].append(number)
-        return dict(groups)
+    def _raw(self, tokens: Mapping[str, float]) -> Scores:
+        total = np.zeros(len(self.passages), dtype=np.float32)
+        for token, weight in tokens.items():
+            if (number := self._ids.get(token)) is not None:
+                total += weight * self._bm25.get_scores_from_ids([number])
+        return total
+
+
+def _section(passage: Passage) -> tuple[str, str]:
+    """A document and its outermost heading."""
+    return passage.file, passage.heading[0] if passage.heading else ""
 
 
 def _prose(passage: Passage) -> float:

@@ -69,6 +69,7 @@ class Reader:
         weights, analyzer = self._weights, self._analyzer
         sequence: list[str] = []
         tokens: dict[str, float] = {}
+        foreign: set[int] = set()
         guessed: set[int] = set()  # places of short words that were corrected: they may have meant something else
         kinds: dict[str, list[str]] = {"familiar": [], "foreign": [], "unknown": []}
         for word in analyzer.words(question):
@@ -81,12 +82,14 @@ class Reader:
             sequence.append(stem)
             weight = weights.light if stem in analyzer.light else weights.word
             tokens[stem] = max(tokens.get(stem, 0.0), weight * (close if close == 1 else weights.typo * close))
+            if analyzer.is_foreign(word):
+                foreign.add(len(sequence) - 1)
             if close == 1 and (kind := self._kind(word, stem)):
                 kinds[kind].append(stem)
         found = self._glossary.find(sequence)
         named = tuple(dict.fromkeys(concept for concept, _ in found))
         used = frozenset[int]().union(*(places for concept, places in found if not concept.startswith(PLAIN)))
-        spent = used | guessed
+        spent = used | guessed | foreign
         rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
         described = self._described(rest, named)
@@ -166,7 +169,7 @@ class Reader:
                 return near[0], 1 - near[1] / (2 * len(word))
         if len(word) < 4:
             return None
-        allowed = 0 if len(word) == 4 else 1 if len(word) <= 6 else 2 if len(word) <= 9 else 3
+        allowed = 0 if len(word) == 4 else 1 if len(word) <= 6 else 2 if len(word) <= 11 else 3
         sound = _sound(word)
         heard = self._by_sound.get(sound[0], {})
         found = process.extract(sound, heard, scorer=OSA.distance, score_cutoff=allowed, limit=8)

@@ -16,14 +16,14 @@ from bot.course.loading import Refusal, read
 from bot.course.passage import Document, Passage
 from bot.course.splitting import Splitter
 
-FORMAT = 3  # raise it when loading or splitting changes what they produce
+FORMAT = 4  # raise it when loading or splitting changes what they produce
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     """What one file contributes to a course."""
 
     passages: list[Passage]
-    questions: list[str]  # those that its pages say they answer
+    questions: list[tuple[str, str]]  # document, question that it says it answers
     refusals: list[Refusal]
 
 
@@ -38,12 +38,12 @@ class Shelf:
         if entry and (stored := self._stored(entry)):
             return stored
         passages: list[Passage] = []
-        questions: list[str] = []
+        questions: list[tuple[str, str]] = []
         refusals: list[Refusal] = []
         for document in read(file, content):
             if isinstance(document, Document):
                 passages += self._splitter.split(document)
-                questions += self._splitter.questions(document)
+                questions += [(document.file, question) for question in self._splitter.questions(document)]
             else:
                 refusals.append(document)
         parsed = Parsed(passages=passages, questions=questions, refusals=refusals)

@@ -14,9 +14,9 @@ from bot.course.query import CONCEPT, Query
 
 class Topics:
     def __init__(self, questions: Sequence[str], analyzer: Analyzer, glossary: Glossary) -> None:
-        self.questions = tuple(questions)
+        self.questions = tuple(dict.fromkeys(questions))
         self._tokens: list[frozenset[str]] = []
-        for question in questions:
+        for question in self.questions:
             named = (CONCEPT + concept for concept, _ in glossary.find(analyzer.sequence(question)))
             self._tokens.append(frozenset((*analyzer.stems(question), *named)))
 
