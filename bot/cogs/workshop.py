@@ -7,6 +7,7 @@ those are closed it says so; a private thing is never posted in public.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,9 @@ async def workshop_for(services: Services, interaction: discord.Interaction[Any]
     async with interaction.client.lock("workshop", owner):
         known = await services.store.workshop(owner)
         if known is not None and (place := await _open(interaction.client, known)) is not None:
+            if isinstance(place, discord.Thread) and place.id != interaction.channel_id:
+                with contextlib.suppress(discord.HTTPException):
+                    await place.add_user(interaction.user)  # who left it would not find what we put there
             return place
         return await _make(services, interaction, owner)
 
@@ -80,8 +84,14 @@ async def _make_thread(interaction: discord.Interaction[Any]) -> discord.Thread 
     except discord.HTTPException as error:  # no permission, or the server is full of threads
         log.info("no private thread in channel %s: %s", parent.id, error)
         return None
-    await thread.add_user(interaction.user)
-    await thread.send(WELCOME.format(mention=interaction.user.mention))
+    try:
+        await thread.add_user(interaction.user)
+        await thread.send(WELCOME.format(mention=interaction.user.mention))
+    except discord.HTTPException as error:  # allowed to make it, not to use it
+        log.info("thread %s cannot be used: %s", thread.id, error)
+        with contextlib.suppress(discord.HTTPException):
+            await thread.delete()
+        return None
     return thread
 
 
