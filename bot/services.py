@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bot.course import Course
-    from bot.engine import EngineClient
     from bot.course.answer import Answer
     from bot.course.library import Library
+    from bot.engine import EngineClient
     from bot.llm import Answerer, OnText
     from bot.progress import ProgressFeed
     from bot.prompts import Prompts
