@@ -6,6 +6,7 @@ The traps are those of discord.py 2.7: each test names the one it is about.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from bot.client import Afina, redirect
 from bot.cogs.replies import as_refusal, refusal_text
 from bot.errors import BadInput, NotFound
 from bot.services import Services
+from bot.settings import ROOT
 from jobs.errors import QueueUnavailable
 from playground import Playground
 from tests.bot.conftest import running
@@ -342,3 +344,36 @@ async def test_nothing_the_bot_says_pings_anyone_by_default(place: Playground, b
     await put_on(bot, place, "gritar", shout)
     answer = await place.person("Ana").slash("gritar")
     assert not answer.message.notified
+
+
+async def test_every_command_that_a_text_names_exists(bot: Afina) -> None:
+    """People type what they read: a hint that names a command which is not there is a dead end."""
+    known = {command.qualified_name for command in bot.tree.walk_commands()}
+    groups = {name.split()[0] for name in known}
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "bot").rglob("*.py"))]
+    texts += [path.read_text(encoding="utf-8") for path in sorted((ROOT / "jobs").glob("*.py"))]
+    named = {
+        (match[1], match[2])
+        for text in texts
+        for match in re.finditer(r"(?<![\w./:<{}-])/([a-z]{4,})(?: ([a-z]{3,}))?\b(?![/{.\w])", text)
+        if match[1] in groups or match[1] in COMMANDS_ONCE_PLANNED
+    }
+    verbs = {group: {name.split()[1] for name in known if name.startswith(f"{group} ")} for group in groups}
+    missing = {
+        f"/{group} {verb or ''}".strip()
+        for group, verb in named
+        if group not in groups or (verb in EVERY_VERB and verb not in verbs[group])
+    }
+    assert missing == set()
+    assert len(named) > 10
+
+
+# Words behind a command name that are meant as its verb, and not as the sentence going on.
+EVERY_VERB = {
+    "lista", "ver", "subir", "borrar", "plantilla", "dividir", "unir", "cancelar", "pausar", "reanudar", "repetir",
+    "compartir", "renombrar", "exportar", "descargar", "salud", "limites", "fuentes", "agregar", "quitar", "reindexar",
+}  # fmt: skip
+COMMANDS_ONCE_PLANNED = {
+    "preguntar", "curso", "guia", "datos", "afinar", "entrenamientos", "modelos", "charlar", "comparar", "limites",
+    "privacidad", "misdatos", "admin", "ayuda", "instrucciones", "parametros", "modelo", "reiniciar", "cerrar",
+}  # fmt: skip
