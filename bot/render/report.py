@@ -94,7 +94,7 @@ def _group(group: dict[str, Any]) -> str:
 def _page(code: str) -> str:
     """Where the course explains it."""
     rule = RULES.get(code)
-    return f" · {rule.page.split('-', 1)[1].removesuffix('.md').replace('-', ' ')}" if rule else ""
+    return f" (curso: {rule.page.split('-', 1)[1].removesuffix('.md').replace('-', ' ')})" if rule else ""
 
 
 def lines_text(lines: Sequence[int], total: int) -> str:

@@ -20,7 +20,7 @@ class Limits:
     depth: int = 64  # of nested JSON arrays and objects in a line
     messages: int = 256  # of one example
     tokens: int = 20_000_000  # of the whole file
-    context: int = 32_768  # tokens that the chosen base reads; longer examples get a warning
+    context: int = 16_384  # tokens that the chosen base reads (an ordinary one); longer examples get a warning
     few_examples: int = 10  # fewer than these: a warning
     # Of a compressed container, once unpacked; the ratio stops bombs early.
     unpacked_ratio: int = 200

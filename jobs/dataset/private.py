@@ -68,7 +68,7 @@ _SAID_PASSWORD: Final = re.compile(
     re.IGNORECASE,
 )
 _NAMED_KEY: Final = re.compile(
-    r"\b(?:api[_-]?key|apikey|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret)\b[\"']?\s*[:=]\s*"
+    r"\b(?:api[_-]?key|apikey|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|secret[_-]access[_-]key)\b[\"']?\s*[:=]\s*"
     r"[\"']?((?=[^\s\"']*\d)(?=[^\s\"']*[A-Za-z])[A-Za-z0-9_\-+/=.]{20,})",
     re.IGNORECASE,
 )
@@ -92,8 +92,8 @@ _FILE_ENDINGS: Final = re.compile(r"(?:png|jpe?g|gif|svg|webp|js|ts|py|css|html|
 _DIGITS: Final = re.compile(r"\d[^\n]{5}")  # too little for any number below
 _NUMBER: Final = re.compile(r"(?<![\w.,/=#&?%-])(?:\+|00)?\(?\d[\d \t\u00a0().-]{6,24}\d(?![\w%]|[.,-]\d)")
 _PHONE_WORDS: Final = re.compile(
-    r"(?:tel[eé]f|\btel\b|\btfn?o?\b|m[oó]vil|celular|whats?app|ll[aá]m|phone|\bcall\b|\bcell\b|\bmobile\b|\btext me\b|"
-    r"contact|tlf|marc[ao]\b|n[uú]mero es|number is|telegram|\bfax\b)",
+    r"(?:tel[eé]f|\btel\b|\btfn?o?\b|m[oó]vil|celular|whats?app|ll[aá]m|phone|\bcall\b|\bcell?\b|\bfijo\b|\bmobile\b|"
+    r"\btext me\b|contact|tlf|marc[ao]\b|n[uú]mero es|number is|telegram|\bfax\b)",
     re.IGNORECASE,
 )
 _CARD_WORDS: Final = re.compile(
