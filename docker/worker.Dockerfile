@@ -28,4 +28,4 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFF
 VOLUME /data
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "jobs.gpu"]
-CMD ["worker", "--data", "/data", "--artifacts", "/data", "--redis", "redis://redis:6379/0"]
+CMD ["worker", "--data", "/data", "--artifacts", "/data"]

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             raise QueueUnavailable(
                 "Un trabajador suelto necesita saber dónde está Redis.", hint="Pon REDIS_URL o --redis."
             )
-        _become(["-m", "jobs.gpu", "worker", *common, "--redis", redis, "--labels", arguments.labels], settings)
+        os.environ["REDIS_URL"] = redis  # not on the command line: it may hold a password
+        _become(["-m", "jobs.gpu", "worker", *common, "--labels", arguments.labels], settings)
     base = arguments.base or settings.default_base
     ready = settings.data_dir.resolve() / "run" / "engine.json"
     ready.parent.mkdir(parents=True, exist_ok=True)

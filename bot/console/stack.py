@@ -112,7 +112,7 @@ class Stack:
         address = ["--host", "127.0.0.1", "--port", port, "--ready-file", str(self._ready("engine"))]
         gpu = [sys.executable, "-m", "jobs.gpu"]
         return {
-            "worker": [*gpu, "worker", *common, "--redis", self.redis_url],
+            "worker": [*gpu, "worker", *common],  # and REDIS_URL: a password does not belong on a command line
             "engine": [*gpu, "serve", *common, "--base", self.settings.default_base, *address],
             "bot": [sys.executable, "-m", "bot"],
         }

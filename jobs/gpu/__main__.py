@@ -1,4 +1,4 @@
-"""`python -m jobs.gpu worker | serve | mini | train`: the processes of the GPU side.
+"""`python -m jobs.gpu worker | serve | mini | train | download`: the processes of the GPU side.
 
 Rule of this file: it parses arguments, imports torch and TRL once (so that forked jobs start warm, with a device that
 nobody has touched) and hands over. It knows nothing of what a job or an engine does.
@@ -30,8 +30,10 @@ ENVIRONMENT = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     args = parser().parse_args(arguments)
+    networked = args.command is run_download
+    wanted = {name: value for name, value in ENVIRONMENT.items() if not (networked and name.endswith("_OFFLINE"))}
+    os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     return int(args.command(args))
 
@@ -43,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="take jobs from the queue")
     worker.add_argument("--data", type=Path, required=True)
     worker.add_argument("--artifacts", required=True, help="folder or URL of datasets and adapters")
-    worker.add_argument("--redis", required=True)
+    # A password does not belong on a command line, which everybody on the machine can read.
+    address = os.environ.get("REDIS_URL") or None
+    worker.add_argument("--redis", default=address, required=address is None, help="default: REDIS_URL")
     worker.add_argument("--name", default=None)
     worker.add_argument("--labels", default="", help="comma-separated")
     worker.add_argument("--burst", action="store_true", help="end when the queue is empty")
@@ -63,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True)
     train.add_argument("--artifacts", required=True)
     train.set_defaults(command=run_train)
+
+    download = commands.add_parser("download", help="fetch a base model: the one networked step")
+    download.add_argument("id")
+    download.add_argument("--data", type=Path, required=True)
+    download.set_defaults(command=run_download)
     return top
 
 
@@ -112,6 +121,19 @@ def run_mini(args: argparse.Namespace) -> int:
         print(args.out)
     else:
         print(mini.ensure_mini(args.out, on_progress=show))
+    return 0
+
+
+def run_download(args: argparse.Namespace) -> int:
+    """HF_TOKEN in the environment opens gated bases; what goes wrong is one Spanish sentence."""
+    from jobs.errors import AfinaError
+    from jobs.gpu.models import download
+
+    try:
+        print(download(args.id, args.data, os.environ.get("HF_TOKEN") or None))
+    except AfinaError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -178,10 +178,11 @@ def commands_of_jobs_gpu() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(
     ("name", "words"), commands_of_jobs_gpu(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_the_commands_are_understood(name, words):
-    pytest.importorskip("torch")
+def test_the_commands_are_understood(name, words, monkeypatch):
     from jobs.gpu.__main__ import parser
 
+    for variable, value in (SERVICES[name].get("environment") or {}).items():
+        monkeypatch.setenv(variable, value or "")
     parser().parse_args(words)
 
 
