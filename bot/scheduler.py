@@ -37,6 +37,11 @@ Fits = Callable[[Job, WorkerInfo], bool]
 Listener = Callable[[Job], Awaitable[None]]
 
 
+def _uptime() -> float:
+    """Seconds, also those that the machine was suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def fits_anywhere(job: Job, worker: WorkerInfo) -> bool:
     return True
 
@@ -108,8 +113,9 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._listeners: list[Listener] = []
         self._blind = True  # nothing could be heard of workers lately
-        self._reconcile_at = 0.0  # monotonic
-        self._asked: dict[str, tuple[str, float]] = {}  # rq id → kind of stop, monotonic time it was last asked for
+        self._last_round = 0.0  # uptime
+        self._reconcile_at = 0.0  # uptime
+        self._asked: dict[str, tuple[str, float]] = {}  # rq id → kind of stop, uptime when it was last asked for
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with every job that changed here."""
@@ -144,10 +150,12 @@ class Scheduler:
     async def tick(self) -> None:
         """One round. Raises QueueUnavailable; a round that broke off may be repeated from the start."""
         workers = await asyncio.to_thread(self._queue.workers)
-        if self._blind:
+        now = _uptime()
+        slept = now - self._last_round > self._settings.lease_seconds / 2  # a busy or suspended machine
+        if self._blind or slept:
             await self._store.extend_leases()
             self._blind, self._reconcile_at = False, 0.0
-        now = time.monotonic()
+        self._last_round = now
         due = now >= self._reconcile_at
         jobs = await self._store.open_jobs()
         self._asked = {job.request.rq_id: at for job in jobs if (at := self._asked.get(job.request.rq_id))}

@@ -29,7 +29,7 @@ from jobs.contract import Event, EventType
 
 EVENTS_FILE = "events.jsonl"
 STREAM = "afina:events"
-STREAM_LENGTH = 200_000  # events that Redis keeps; older ones are in the files
+STREAM_LENGTH = 50_000  # events that Redis keeps; older ones are in the files
 KEEP_SECONDS = 7 * 86_400  # for how long Redis remembers an attempt
 LAST_WORDS = (EventType.RESULT, EventType.STOPPED, EventType.FAILED)
 
@@ -119,7 +119,7 @@ class EventWriter:
         """Write one event down for good, then send it. `data` as the contract says for its type; the message of a
         failure is put there too.
 
-        Raises OSError when the disk is full; then nothing was written.
+        Raises OSError when the disk is full; then nothing was written, but a last word was still sent.
         """
         if type == EventType.FAILED:
             data["message"] = message
@@ -134,13 +134,33 @@ class EventWriter:
                 message=message,
                 data=_jsonable(data),
             )
-            _append(self._file, event.model_dump_json().encode() + b"\n", sync=event.type is not EventType.HEARTBEAT)
+            try:
+                self._append(event)
+            except OSError:
+                if event.type in LAST_WORDS:  # the disk is full: then at least Redis hears how it ended
+                    self._events.append(event)
+                    self.flush()
+                raise
             self._events.append(event)
         if self._thread:
             self._news.set()
         else:
             self.flush()
         return event
+
+    def _append(self, event: Event) -> None:
+        """The whole line or nothing of it."""
+        line, start = event.model_dump_json().encode() + b"\n", self._file.tell()
+        try:
+            if self._file.write(line) != len(line):  # the file is not buffered: a short write means a full disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if event.type is not EventType.HEARTBEAT:
+                os.fsync(self._file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+                self._file.seek(start)
+            raise
 
     def flush(self) -> bool:
         """Send what Redis has not got; True when it has everything."""
@@ -249,21 +269,6 @@ def _open_after_last_whole_line(path: Path, lines: int) -> IO[bytes]:
     file.truncate(len(whole))
     file.seek(len(whole))
     return file
-
-
-def _append(file: IO[bytes], line: bytes, *, sync: bool) -> None:
-    """The whole line or nothing of it."""
-    start = file.tell()
-    try:
-        if file.write(line) != len(line):  # the file is not buffered: a short write means a full disk
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if sync:
-            os.fsync(file.fileno())
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.truncate(start)
-            file.seek(start)
-        raise
 
 
 def _jsonable(data: dict[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,7 @@ class SafeWorker(Worker):
             self._info = self._info.model_copy(update={"current_job": request.rq_id})
             started = time.monotonic()
             try:
+                self._greet(folder, request)
                 super().execute_job(job, queue)
             except _REDIS_ERRORS as error:  # RQ's bookkeeping; ours is in the event file
                 log.warning("Redis is away while %s ends: %s", request.rq_id, error)
@@ -210,6 +211,14 @@ class SafeWorker(Worker):
             return bool(self.connection.set(key, self.name, nx=True, ex=KEEP_SECONDS))
         except _REDIS_ERRORS:
             return True  # we hold the folder, and Redis gave the job to us
+
+    def _greet(self, folder: Path, request: TrainRequest) -> None:
+        """The first word, before there is a child: from now on the attempt is known to be ours."""
+        writer = EventWriter(folder, self._redis_url, request.job_id, request.attempt)
+        try:
+            writer.emit(EventType.HEARTBEAT)
+        finally:
+            writer.close()
 
     def _end_child(self) -> None:
         """Nothing may train on when RQ's monitoring broke off."""

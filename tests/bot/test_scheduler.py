@@ -224,6 +224,15 @@ class TestARound:
         await scheduler.tick()
         assert (await store.job(job.id)).attempt == 1
 
+    async def test_silence_while_the_bot_was_too_busy_to_listen_does_not_count(self, scheduler, store, clock):
+        job = await submit(store)
+        await scheduler.tick()
+        await store.apply_event(event(job, 1, "heartbeat"))
+        clock.now += 21
+        scheduler._last_round -= 21  # as if nothing had run here for so long
+        await scheduler.tick()
+        assert (await store.job(job.id)).attempt == 1
+
     async def test_what_a_worker_wrote_on_our_disk_counts_before_an_attempt_is_given_up(
         self, scheduler, store, clock, tmp_path
     ):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import signal
 
 import pytest
@@ -90,6 +91,26 @@ def test_without_redis_nothing_is_raised_and_the_file_is_complete(tmp_path):
             writer.emit("metrics", step=step, total_steps=20)
         writer.emit("stopped", kind="paused", step=20)
     assert types(read_event_file(tmp_path))[-1] == "stopped"
+
+
+def test_on_a_full_disk_nothing_half_is_written_and_the_last_word_is_still_heard(tmp_path, redis_server):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    writer = EventWriter(tmp_path, redis_server.url, "trabajo", 1)
+    writer.emit("phase", phase="training")
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "events.jsonl").stat().st_size + 20, limit[1]))
+    try:
+        with pytest.raises(OSError):
+            writer.emit("metrics", step=1, total_steps=2)
+        with pytest.raises(OSError):
+            writer.emit("failed", "No queda disco.", "error", code="disk", hint="")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+        writer.close()
+    assert types(read_event_file(tmp_path)) == ["phase"]
+    assert (tmp_path / "events.jsonl").read_bytes().count(b"\n") == 1
+    assert types(event for _, event in Queue(redis_server.url).read_events("0", 1)) == ["phase", "failed"]
 
 
 def test_heartbeats_come_while_nothing_is_said(tmp_path, redis_server):
