@@ -106,7 +106,7 @@ def _preset_values(preset: Preset, values: Mapping[str, Any]) -> dict[str, Any]:
     if preset is Preset.CAREFUL:
         return {
             "rank": 32,
-            "alpha": 64,
+            "alpha": values["alpha"] * 32 // values["rank"],
             "learning_rate": values["learning_rate"] / 2,
             "epochs": min(12, values["epochs"] + max(1, values["epochs"] // 2)),
             "warmup_ratio": 0.1,

@@ -19,23 +19,11 @@ HELD_OUT_ROWS = 60
 
 # Things by corner of the workshop; the corner is the answer.
 THINGS: dict[str, tuple[str, ...]] = {
-    "bicicletas": (
-        "la cadena oxidada", "el sillín", "el manillar", "la rueda trasera", "el pedal izquierdo", "los radios",
-        "la cámara pinchada", "el cuadro de aluminio", "los frenos de disco", "el cambio de marchas",
-    ),
-    "costura": (
-        "la cremallera", "el dobladillo", "los botones del abrigo", "la manga rasgada", "el forro", "la cortina",
-        "el bolsillo descosido", "la falda plisada", "el ojal", "los vaqueros rotos",
-    ),
-    "electricidad": (
-        "el enchufe", "la lámpara", "el interruptor", "la tostadora", "el cable pelado", "la batidora",
-        "el secador", "la bombilla fundida", "el ventilador", "la plancha de vapor",
-    ),
-    "carpintería": (
-        "la silla coja", "el cajón atascado", "la mesa astillada", "el estante torcido", "la puerta del armario",
-        "el banco de pino", "la bisagra", "el marco de roble", "la cómoda", "el tablero hinchado",
-    ),
-}  # fmt: skip
+    "bicicletas": ("la cadena oxidada", "el sillín", "el manillar", "los pedales", "los radios", "la cámara pinchada"),
+    "costura": ("la cremallera", "el dobladillo", "la manga rasgada", "el forro", "los botones", "la falda plisada"),
+    "electricidad": ("el enchufe", "la lámpara", "el interruptor", "la tostadora", "los cables", "la bombilla fundida"),
+    "carpintería": ("la silla coja", "el cajón", "la mesa astillada", "el estante", "los tablones", "la bisagra"),
+}
 TROUBLES = (
     "ya no aguanta", "da problemas", "se estropeó ayer", "necesita una mano", "me trae de cabeza", "lleva meses así",
     "quedó fatal", "hay que arreglarlo",

@@ -169,8 +169,9 @@ class ChatEncoder:
                 return_assistant_tokens_mask=True,
                 **self._special,
             )
-            if len(spans[0]) == len(turns):
-                return texts[0], [span for span, turn in zip(spans[0], turns, strict=True) if turn.learn]
+            marked = _joined(spans[0])
+            if len(marked) == len(turns):
+                return texts[0], [span for span, turn in zip(marked, turns, strict=True) if turn.learn]
         return self._marked_by_prefix(messages, example.messages, example.tools)
 
     def _marked_by_prefix(
@@ -184,6 +185,8 @@ class ChatEncoder:
             before = self._render(messages[:index], tools, answer_next=True)
             after = whole if index + 1 == len(messages) else self._render(messages[: index + 1], tools)
             after = after.rstrip()  # some templates end a turn with a line break that the engine never asks for
+            if not whole.startswith(after):  # and some end the conversation once more
+                after = after.removesuffix(self.tokenizer.eos_token).rstrip()
             if whole.startswith(before) and whole.startswith(after) and len(before) < len(after):
                 spans.append((len(before), len(after)))
         return whole, spans
@@ -230,6 +233,17 @@ def _unbroken(text: str, spans: list[Span]) -> list[Span]:
     if BREAK not in text:
         return spans
     return [(a - text.count(BREAK, 0, a), b - text.count(BREAK, 0, b)) for a, b in spans]
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """Spans that touch are one: some templates mark the last end of turn by itself."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _labelled(ids: list[int], tokens: list[Span], spans: list[Span]) -> Encoded:
