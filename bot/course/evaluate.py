@@ -44,6 +44,7 @@ class Item:
 class Result:
     item: Item
     rank: int | None  # of the first right passage, from 1, among RANK_AT; None: not among them
+    page_rank: int | None  # of the first passage of the right file; None also when the item names no file
     refused: bool
     seconds: float
 
@@ -80,7 +81,8 @@ def run(course: Course, items: Iterable[Item]) -> list[Result]:
         findings = course.look_up(item.question, RANK_AT)
         seconds = time.perf_counter() - start
         rank = next((rank for rank, passage in enumerate(findings.passages, 1) if _right(item, passage)), None)
-        results.append(Result(item=item, rank=rank, refused=not findings.found, seconds=seconds))
+        page = next((rank for rank, passage in enumerate(findings.passages, 1) if passage.file == item.file), None)
+        results.append(Result(item=item, rank=rank, page_rank=page, refused=not findings.found, seconds=seconds))
     return results
 
 
@@ -111,6 +113,10 @@ def _figures(results: Sequence[Result]) -> dict[str, Any]:
     return {
         "questions": len(results),
         f"recall@{RECALL_AT}": _share(results, lambda result: bool(result.rank and result.rank <= RECALL_AT)),
+        f"page_recall@{RECALL_AT}": _share(
+            [result for result in results if result.item.file],
+            lambda result: bool(result.page_rank and result.page_rank <= RECALL_AT),
+        ),
         f"mrr@{RANK_AT}": round(total / len(results), 4) if results else None,
         "refused": _share(results, lambda result: result.refused),
     }

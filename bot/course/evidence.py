@@ -18,7 +18,7 @@ from bot.course.query import CONCEPT, PLAIN, Query
 class Signs:
     """Weights of the signs, and the sum from which on a question counts as covered."""
 
-    strong: float = 2.0  # a concept named by a word of the field; the first two count
+    strong: float = 2.2  # a concept named by a word of the field; the first two count
     weak: float = 0.6  # each word of a name that only has words of everyday life
     plain: float = 0.5  # a plain word of the field
     described: float = 0.4  # per point of the best description above `noise`, at most `most`

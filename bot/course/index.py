@@ -19,6 +19,7 @@ from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 from bot.course.passage import Passage
 from bot.course.query import CONCEPT, Query
+from bot.course.splitting import clean_heading
 
 HEADING = 2  # how often a heading's word counts
 TITLE = 2
@@ -89,6 +90,7 @@ class Index:
         bag = [self._analyzer.stem(word) for word in words]
         concepts = self._concepts(passage.plain)
         inner = [first or second for first, second in _HEADING_LINE.findall(passage.text)]
+        inner = [name for name in inner if clean_heading(name) != passage.title]
         headings = " . ".join((*passage.heading, *inner))
         heading = self._analyzer.stems(headings)
         title = self._analyzer.stems(passage.title)

@@ -27,7 +27,7 @@ class Weights:
     """How much each kind of token counts; found on questions of the shipped course (docs/curso.md)."""
 
     word: float = 1.0
-    light: float = 0.45  # everyday words
+    light: float = 0.55  # everyday words
     typo: float = 0.8  # times closeness
     named: float = 1.3  # a concept that the question names
     bridge: float = 0.6  # a plain word with its synonyms (ids that start with w-)

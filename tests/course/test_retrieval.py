@@ -1,0 +1,138 @@
+"""What retrieval promises: students' questions find their page, and what the course does not cover is refused.
+
+The questions of `benchmarks/preguntas.jsonl` are asked of the course that ships with Afina; the figures of the day are
+in docs/curso.md. The limits here are a little below them, so that a page may change without breaking the build.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.course import Course
+from bot.course.ask_json import ask_object
+from bot.course.evaluate import evaluate, read_items
+from bot.errors import BadInput
+from bot.llm import QuotingAnswerer
+from bot.settings import ROOT
+
+QUESTIONS = ROOT / "benchmarks" / "preguntas.jsonl"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Course:
+    return Course.load(ROOT / "course")
+
+
+@pytest.fixture(scope="module")
+def figures(shipped: Course) -> dict[str, Any]:
+    return evaluate(QUESTIONS, shipped)
+
+
+def test_there_are_at_least_two_hundred_questions_of_every_kind() -> None:
+    items = read_items(QUESTIONS)
+    assert sum(item.covered for item in items) >= 200
+    assert {"directa", "mal escrita", "parafraseada", "espanglish", "inglés", "comparación"} <= {i.kind for i in items}
+
+
+def test_the_right_page_is_among_the_first_five(figures: dict[str, Any]) -> None:
+    assert figures["all"]["page_recall@5"] >= 0.93
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [("directa", 0.95), ("mal escrita", 0.92), ("espanglish", 0.95), ("comparación", 0.95), ("parafraseada", 0.82)],
+)
+def test_every_kind_of_question_finds_its_page(figures: dict[str, Any], kind: str, least: float) -> None:
+    assert figures["kinds"][kind]["page_recall@5"] >= least
+
+
+def test_what_the_course_does_not_cover_is_refused(figures: dict[str, Any]) -> None:
+    assert figures["off_topic"]["refused"] >= 0.85
+
+
+def test_what_it_covers_is_answered(figures: dict[str, Any]) -> None:
+    assert figures["all"]["refused"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "¿cuánto cuesta una A100 en la nube?",
+        "receta de tortilla de patatas",
+        "¿quién ganó el mundial?",
+        "cómo instalo kubernetes",
+        "cómo centro un div en css",
+        "cómo entreno para un maratón",
+        "what's the weather like today",
+        "hola",
+        "???",
+        "asdf qwer zxcv",
+        "",
+    ],
+)
+def test_other_subjects_are_refused(shipped: Course, question: str) -> None:
+    assert not shipped.look_up(question).found
+
+
+@pytest.mark.parametrize(
+    ("question", "page"),
+    [
+        ("q diferencia ai entre lora i qlora??", "22-qlora.md"),
+        ("xq mi modelo se aprende los ejemplos d memoria", "25-sobreajuste.md"),
+        ("qué es eso de guardar los pesos con números más chicos", "39-cuantizacion.md"),
+        ("cómo hago finetuning pa q hable como yo", "01-que-es-el-ajuste-fino.md"),
+        ("what is retrieval augmented generation?", "04-rag-o-ajuste-fino.md"),
+        ("DPO vs KTO", "38-dpo-kto-orpo.md"),
+        ("tokenisasion", "14-tokenizacion.md"),
+    ],
+)
+def test_students_spelling_finds_the_page(shipped: Course, question: str, page: str) -> None:
+    assert page in [passage.file for passage in shipped.search(question, 5)]
+
+
+def test_a_named_concept_that_a_course_never_mentions_is_not_covered(course: Course) -> None:
+    assert not course.look_up("¿qué es Axolotl?").found
+
+
+def test_a_word_that_only_this_course_uses_is_covered(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# El método zepelín\n\nEl método zepelín entrena por las noches.", encoding="utf-8")
+    assert Course.load(tmp_path).look_up("¿qué es el método zepelín?").found
+
+
+def test_the_json_of_an_answer_has_the_documented_shape(shipped: Course) -> None:
+    answer = QuotingAnswerer(shipped).quote("¿qué es LoRA?")
+    row = ask_object(answer, shipped, passages=3, id=7)
+    assert list(row) == ["id", "question", "found", "answer", "sources", "passages"]
+    assert row["found"] is True
+    assert set(row["sources"][0]) == {"file", "title", "excerpt", "score"}
+    assert len(row["passages"]) == 3
+    assert all(set(passage) == {"file", "title", "text", "score"} for passage in row["passages"])
+    assert all(len(passage["text"]) <= 1000 for passage in row["passages"])
+    json.dumps(row)
+
+
+def test_a_refusal_has_no_sources(shipped: Course) -> None:
+    row = ask_object(QuotingAnswerer(shipped).quote("receta de tortilla"), shipped)
+    assert (row["found"], row["sources"]) == (False, [])
+
+
+def test_quoted_answers_fit_a_phone_and_quote_the_course(shipped: Course) -> None:
+    for item in read_items(QUESTIONS)[::9]:
+        answer = QuotingAnswerer(shipped).quote(item.question)
+        assert len(answer.text) <= 1000
+        assert len(answer.details) <= 1800
+        assert answer.found == bool(answer.sources)
+        for number in range(1, len(answer.sources) + 1):
+            assert f"[{number}]" in answer.text
+
+
+@pytest.mark.parametrize("line", ['{"kind": "x"}', "[1]", "no", '{"question": 5, "expect": 3}'])
+def test_a_broken_question_file_names_the_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "preguntas.jsonl"
+    path.write_text('{"question": "¿qué es LoRA?", "expect": ["LoRA"]}\n' + line, encoding="utf-8")
+    with pytest.raises(BadInput, match="línea 2"):
+        read_items(path)
