@@ -53,7 +53,7 @@ class Artifacts(Protocol):
 
     def local(self, path: str) -> Path: ...
     def adapter(self, name: str) -> Path: ...
-    def publish_adapter(self, name: str, folder: Path) -> Published: ...
+    def publish_adapter(self, name: str, folder: Path, *, details: dict[str, Any] | None = None) -> Published: ...
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -152,17 +152,21 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
         evaluation=evaluation,
         events=work,
     )
-    published = artifacts.publish_adapter(request.adapter_name, draft)
+    details = {
+        "base_revision": revision,
+        "trained_tokens": round(rows.tokens * fitted.epochs),
+        "seconds": round(time.monotonic() - started, 2),
+        "evaluation": evaluation.model_dump(mode="json") if evaluation else None,
+    }
+    # The details go into the manifest: should the RESULT event get lost, the bot finds there what it said.
+    published = artifacts.publish_adapter(request.adapter_name, draft, details=details)
     return TrainResult(
         adapter_name=request.adapter_name,
         adapter_path=published.path,
         adapter_sha256=published.sha256,
         adapter_bytes=published.bytes,
-        base_revision=revision,
-        trained_tokens=round(rows.tokens * fitted.epochs),
-        seconds=round(time.monotonic() - started, 2),
-        evaluation=evaluation,
         files=files,
+        **details,
     )
 
 
