@@ -131,11 +131,12 @@ def usual_epochs(examples: int) -> int:
 
 
 def usual_length(stats: DataStats, base: Base) -> int:
-    """Room for nearly every example; packing makes unused room free."""
-    wanted = (
-        stats.longest if stats.longest and stats.longest <= 2 * stats.p95_tokens else round(1.25 * stats.p95_tokens)
-    )
-    return max(64, min(base.context, LONGEST_ROW, 64 * math.ceil(wanted / 64)))
+    """Room for nearly every example, and half as much again, because counts before training are estimates.
+
+    Unused room costs nothing: rows are packed or padded to the longest example of a step.
+    """
+    nearly_all = stats.longest if stats.longest and stats.longest <= 2 * stats.p95_tokens else 1.25 * stats.p95_tokens
+    return max(128, min(base.context, LONGEST_ROW, 64 * math.ceil(1.5 * nearly_all / 64)))
 
 
 # -- whether it fits ---------------------------------------------------------------------------------------------------
