@@ -69,9 +69,11 @@ class _Notes:
     def __init__(self) -> None:
         self.changes: list[Change] = []
         self.line: int | None = None
+        self.touched = False  # something was said since it was set to False; True == 1 hides some changes
         self._said: set[tuple[int | None, str]] = set()
 
     def __call__(self, code: str, message: str) -> None:
+        self.touched = True
         if (self.line, message) not in self._said:
             self._said.add((self.line, message))
             self.changes.append(Change(line=self.line, code=code, message=message))
@@ -162,12 +164,13 @@ def _mended_line(number: int, raw: bytes, limits: Limits, notes: _Notes, redact:
         if not isinstance(item, dict):
             notes("not_object", "Línea quitada: no es un objeto.")
             continue
+        notes.touched = False
         try:
             mended = mend_object(item, notes, redact=redact)
         except RecursionError:
             notes("too_deep", "Línea quitada: tiene demasiados niveles.")
             continue
-        changed = dirty or value is INVALID or mended != item
+        changed = dirty or value is INVALID or notes.touched
         row = _judged(number, _written(mended) if changed else raw, limits, notes)
         if row is not None:
             yield row
