@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     # Times, seconds
     job_timeout: int = Field(default=6 * 3600, gt=0)
     reconcile_every: float = Field(default=30.0, gt=0)
-    lease_seconds: float = Field(default=20.0, gt=0)  # without an event for so long a running attempt counts as dead
+    lease_seconds: float = Field(default=15.0, gt=0)  # without an event for so long a running attempt counts as dead
     max_attempts: int = Field(default=3, ge=1)
     card_edit_every: float = Field(default=5.0, ge=0)  # least time between edits of one progress card
     stream_edit_every: float = Field(default=1.0, ge=0)  # the same for a streamed answer
