@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             print(json.dumps(report.to_dict(), ensure_ascii=False), flush=True)
         else:
             show(report)
-        if arguments.fix is not None and report.examples:
+        if arguments.fix is not None and path.is_file():
             good = _fix(path, arguments.fix, limits, quiet=arguments.json)
     return 0 if good else 1
 
@@ -96,6 +96,6 @@ def _show_group(say: Console, severity: str, problems: list[Problem]) -> None:
     if lines:
         more = "…" if len(lines) > _SHOWN_LINES else ""
         where = f"línea{'s' if len(lines) > 1 else ''} {', '.join(lines[:_SHOWN_LINES])}{more}: "
-    field = f" ({first.field})" if first.field else ""
+    field = f" ({first.field})" if first.field not in (None, "$") else ""
     say.print(Text.assemble(("  " + mark + " ", colour), where, first.message, field))
     say.print(Text("      " + first.fix, style="dim"))

@@ -50,7 +50,7 @@ def _fixed(message: str, fix: str, page: str = SYNTAX) -> Rule:
     return Rule(severity=Severity.FIXED, message=message, fix=fix, page=page)
 
 
-_CONVERT = "Pulsa «Reparar» para convertirlo a JSONL, o guárdalo con un objeto JSON por línea."
+_CONVERT = "«Reparar» (o --fix) lo convierte a JSONL; o guárdalo con un objeto JSON por línea."
 _ONE_OBJECT = "Escribe en cada línea un objeto JSON completo, entre llaves."
 
 FILE_RULES: dict[str, Rule] = {
@@ -79,11 +79,15 @@ FILE_RULES: dict[str, Rule] = {
         "El archivo es una página web (HTML o XML), no JSONL.",
         "Descarga el archivo de datos en sí, no la página que lo muestra.",
     ),
-    "container_compressed": _bad_text("El archivo está comprimido ({kind}).", "Descomprímelo o pulsa «Reparar»."),
+    "container_compressed": _bad_text(
+        "El archivo está comprimido ({kind}).", "Descomprímelo, o usa «Reparar» (o --fix)."
+    ),
     "container_binary": _bad_text(
         "El archivo es binario ({kind}), no texto.", "Expórtalo como JSONL en UTF-8, con un objeto por línea."
     ),
-    "container_utf16": _bad_text("El archivo está en {kind}, no en UTF-8.", "Pulsa «Reparar» o guárdalo como UTF-8."),
+    "container_utf16": _bad_text(
+        "El archivo está en {kind}, no en UTF-8.", "Usa «Reparar» (o --fix), o guárdalo como UTF-8."
+    ),
     "container_text": _bad_text(
         "El archivo no es JSONL: ninguna línea es un objeto JSON.",
         "Escribe un objeto JSON por línea; /datos plantilla te da un archivo de ejemplo.",
@@ -272,7 +276,8 @@ CONTENT_RULES: dict[str, Rule] = {
         "El texto contiene caracteres que cambian la dirección de lectura ({name}).", "Bórralos."
     ),
     "mojibake": _warning(
-        "El texto parece mal codificado (como «Ã±» en vez de «ñ»).", "Vuelve a exportarlo en UTF-8 o pulsa «Reparar»."
+        "El texto parece mal codificado (como «Ã±» en vez de «ñ»).",
+        "Vuelve a exportarlo en UTF-8, o usa «Reparar» (o --fix).",
     ),
     "personal_data": _warning(
         "Parece haber datos personales: {kind}.",
