@@ -28,10 +28,12 @@ QUESTION = 3  # the same for a word of a question that the document says it answ
 K1, B = 1.2, 0.55
 LINKS = 0.4  # a passage of nothing but links loses this share, unless the question asks for resources
 ABOUT_LINKS = "recursos"  # the concept of asking for resources
+DEFINES = 0.2  # what a passage gains that introduces the concept of a question «qué es …»
 SECTION = 0.1  # share of the best score of its section that a passage gets
 
 _HEADING_LINE = re.compile(r"^(?:#{1,6}\s+(.+)|\*\*([^*\n]{3,80})\*\*:?\s*)$", re.MULTILINE)
 
+_ASKS_WHAT = re.compile(r"\bqu[eé] (?:es|son|significa)\b|\bwhat (?:is|are)\b", re.IGNORECASE)
 _JARGON = re.compile(r"\b\w*(?:[A-Z]{2}|[a-z][A-Z]|[A-Za-z]\d|\d[A-Za-z])\w*\b")
 _LINK_TARGET = re.compile(r"\]\(([^)\s]+)")
 
@@ -54,6 +56,7 @@ class Index:
         self.headline: set[str] = set()  # stems of titles and headings: what the course is about
         self.jargon: set[str] = set()  # stems that the texts write as jargon: QAT, Q4_K_M, DataFrame
         self._prose = np.array([_prose(passage) for passage in self.passages], dtype=np.float32)
+        self._defines = self._definitions()
         self._sections = [np.array(numbers) for numbers in self._groups(_section).values()]
         bags = [self._bag(passage) for passage in self.passages]
         self._fit(bags)
@@ -78,6 +81,35 @@ class Index:
             scores = self._raw(dict.fromkeys(tokens, 1.0))
             bags[max(numbers, key=lambda number: scores[number])].extend(tokens * QUESTION)
 
+    def _definitions(self) -> list[frozenset[str]]:
+        """For each passage the concepts that it introduces: as the beginning of a page about them, or under a heading
+        that asks what they are or is nothing but their name."""
+        introduced: list[frozenset[str]] = []
+        seen: set[str] = set()
+        for passage in self.passages:
+            headings = [*passage.heading[-1:], *self._inner(passage)]
+            concepts = {concept for name in headings for concept in self._named_by(name)}
+            if passage.file not in seen:
+                seen.add(passage.file)
+                concepts.update(self._concepts(passage.title))
+            introduced.append(frozenset(concepts))
+        return introduced
+
+    def _named_by(self, heading: str) -> list[str]:
+        sequence = self._analyzer.sequence(heading)
+        found = self._glossary.find(sequence)
+        covered = {place for _, places in found for place in places}
+        content = [place for place, stem in enumerate(sequence) if stem not in self._analyzer.stop]
+        if set(content) <= covered or _ASKS_WHAT.search(heading):
+            return [CONCEPT + concept for concept, _ in found]
+        return []
+
+    @staticmethod
+    def _inner(passage: Passage) -> list[str]:
+        """Headings inside a passage, without the title of its page."""
+        names = [first or second for first, second in _HEADING_LINE.findall(passage.text)]
+        return [name for name in names if clean_heading(name) != passage.title]
+
     def _groups(self, key: Callable[[Passage], Hashable]) -> dict[Hashable, list[int]]:
         groups: dict[Hashable, list[int]] = defaultdict(list)
         for number, passage in enumerate(self.passages):
@@ -89,9 +121,7 @@ class Index:
         self.vocabulary.update(words)
         bag = [self._analyzer.stem(word) for word in words]
         concepts = self._concepts(passage.plain)
-        inner = [first or second for first, second in _HEADING_LINE.findall(passage.text)]
-        inner = [name for name in inner if clean_heading(name) != passage.title]
-        headings = " . ".join((*passage.heading, *inner))
+        headings = " . ".join((*passage.heading, *self._inner(passage)))
         heading = self._analyzer.stems(headings)
         title = self._analyzer.stems(passage.title)
         headed = self._concepts(headings) * CONCEPT_IN_HEADING
@@ -111,6 +141,9 @@ class Index:
         total = self._raw(query.tokens)
         if ABOUT_LINKS not in query.named:
             total *= self._prose
+        if query.defines:
+            asked = {CONCEPT + concept for concept in query.named}
+            total[[bool(asked & concepts) for concepts in self._defines]] *= 1 + DEFINES
         section = np.zeros_like(total)
         for numbers in self._sections:
             section[numbers] = total[numbers].max()

@@ -7,6 +7,7 @@ those are known words.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
+_DEFINES = re.compile(r"\b(que (es|son|significa|quiere decir)|en que consiste|what (is|are)|defin|explica|concepto)")
 SURE = 7  # letters from which on a corrected word is taken for what it was corrected to
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
@@ -48,6 +50,7 @@ class Query:
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
+    defines: bool  # it asks what something is
 
 
 class Reader:
@@ -106,6 +109,7 @@ class Reader:
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
+            defines=bool(_DEFINES.search(" ".join(analyzer.words(question)))),
         )
 
     def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> dict[str, int]:

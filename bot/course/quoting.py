@@ -14,14 +14,19 @@ from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 from bot.course.passage import Passage
 from bot.course.query import CONCEPT, Query
+from bot.course.splitting import plain
 
 SHORT = 850  # characters of the short answer
 LONG = 1700  # of the longer one
+NEAR = 0.7  # a further passage is quoted when it comes so close to the best one
 CODE = 500  # a longer code block is not quoted in the short answer
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+(?=[A-ZÁÉÍÓÚÑ¿¡«\"*`(])")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_DIVIDER = re.compile(r"^\|?[\s:|-]*-{3,}[\s:|-]*$")
+_ITEM = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _HEADING = re.compile(r"^#{1,6}\s|^\*\*[^*]{3,80}\*\*:?$")
+_DEFINITION = re.compile(r"^(?:\W*\w+){1,9}?\W+(?:es|son|significa|consiste|son las siglas|permite|describen?)\b")
 _ASKS_FOR_CODE = re.compile(r"c[oó]digo|script|comando|instal|ejemplo|formato|jsonl|plantilla|config|python", re.I)
 
 
@@ -42,25 +47,29 @@ class Quoter:
     def quotes(self, query: Query, passages: Sequence[Passage], *, room: int = SHORT, most: int = 2) -> list[Quote]:
         """At most `most` quotes that fit `room` characters together, best passage first."""
         best = passages[0].score if passages else 0.0
-        near = [passage for passage in passages if passage.score >= 0.6 * best][: most + 1]
+        near = [passage for passage in passages if passage.score >= NEAR * best][: most + 1]
         quotes: list[Quote] = []
         left = room
         for passage in near:
             share = left if len(near) == 1 else max(left * 2 // 3, 200)
             quote = self._quote(query, passage, share)
-            if quote and not any(quote.text in other.text for other in quotes) and len(quote.text) <= left:
+            if quote and len(quote.text) <= left and self._adds(quote, quotes):
                 quotes.append(quote)
                 left -= len(quote.text) + 8
             if len(quotes) == most or left < 150:
                 break
         return quotes
 
+    @staticmethod
+    def _adds(quote: Quote, quotes: Sequence[Quote]) -> bool:
+        """Whether it says something else, and nearly as much to the point."""
+        return all(quote.text not in other.text and quote.score >= NEAR * other.score for other in quotes[:1])
+
     def _quote(self, query: Query, passage: Passage, room: int) -> Quote | None:
-        if (fence := _FENCE.search(passage.plain)) and _ASKS_FOR_CODE.search(query.question):
+        code = ""
+        if (fence := _FENCE.search(passage.text)) and _ASKS_FOR_CODE.search(query.question):
             code = fence.group() if len(fence.group()) <= min(CODE, room - 100) else ""
-        else:
-            code = ""
-        sentences = list(self._sentences(passage.plain))
+        sentences = list(_sentences(passage.text))
         if not sentences and not code:
             return None
         weighed = [(self._weight(query, text) * (1 if place else 1.15), place) for place, text in enumerate(sentences)]
@@ -76,23 +85,50 @@ class Quoter:
         text = f"{text}\n{code}".strip() if code else text
         return Quote(passage=passage, text=text, score=top) if text else None
 
-    @staticmethod
-    def _sentences(text: str) -> Iterator[str]:
-        for raw in _FENCE.sub("\n", text).splitlines():
-            line = raw.strip()
-            if not line or _HEADING.match(line):
-                continue
-            if line[:1] in ("-", "*", "•", "|") or re.match(r"\d+\.\s", line):
-                yield "• " + re.sub(r"^(?:[-*•|]|\d+\.)\s*", "", line)
-            else:
-                yield from (sentence.strip() for sentence in _SENTENCE_END.split(line.lstrip("> ")) if sentence.strip())
-
     def _weight(self, query: Query, sentence: str) -> float:
         stems = self._analyzer.stems(sentence)
         named = self._glossary.find(self._analyzer.sequence(sentence))
         held = set(stems) | {CONCEPT + concept for concept, _ in named}
         total = sum(weight for token, weight in query.tokens.items() if token in held)
+        if query.defines and _DEFINITION.search(sentence):
+            total *= 1.3
         return total / (1 + len(stems) / 60)
+
+
+def _sentences(markdown: str) -> Iterator[str]:
+    """Sentences, list items («• …») and table rows («• **first cell**: the others») of a text; no headings, no code."""
+    lines = _FENCE.sub("\n", markdown).splitlines()
+    columns: list[str] = []  # names of the columns of the table that we are in
+    for number, raw in enumerate(lines):
+        line = raw.strip()
+        after = lines[number + 1].strip() if number + 1 < len(lines) else ""
+        if not line or _HEADING.match(line) or _DIVIDER.match(line):
+            continue
+        if line.startswith("|"):
+            if _DIVIDER.match(after):
+                columns = _cells(line)
+            else:
+                yield from _row(_cells(line), columns)
+        elif item := _ITEM.match(line):
+            yield f"• {plain(line[item.end() :])}"
+        else:
+            text = plain(line.lstrip("> "))
+            yield from (sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip())
+
+
+def _cells(line: str) -> list[str]:
+    return [plain(cell) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+
+
+def _row(cells: list[str], columns: list[str]) -> Iterator[str]:
+    """A row as a list item; in wide tables each cell says its column."""
+    first, *others = cells
+    if len(columns) == len(cells) > 2:
+        others = [f"{name} {cell}" if name else cell for name, cell in zip(columns[1:], others, strict=True) if cell]
+    said = " · ".join(cell for cell in others if cell)
+    name = first.strip("*")
+    if name or said:
+        yield f"• **{name}**: {said}" if name and said else f"• {name or said}"
 
 
 def _join(sentences: list[str]) -> str:
