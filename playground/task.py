@@ -22,7 +22,7 @@ THINGS: dict[str, tuple[str, ...]] = {
     "bicicletas": ("la cadena oxidada", "el sillín", "el manillar", "los pedales", "los radios", "la cámara pinchada"),
     "costura": ("la cremallera", "el dobladillo", "la manga rasgada", "el forro", "los botones", "la falda plisada"),
     "electricidad": ("el enchufe", "la lámpara", "el interruptor", "la tostadora", "los cables", "la bombilla fundida"),
-    "carpintería": ("la silla coja", "el cajón", "la mesa astillada", "el estante", "los tablones", "la bisagra"),
+    "carpintería": ("la silla coja", "el cajón", "la cómoda astillada", "el estante", "los tablones", "la bisagra"),
 }
 TROUBLES = (
     "ya no aguanta", "da problemas", "se estropeó ayer", "necesita una mano", "me trae de cabeza", "lleva meses así",
