@@ -18,23 +18,32 @@ DEBOUNCE = 0.5  # seconds that a second message has to be answered together with
 
 
 class Pace:
-    """Spaces requests so that a whole bot stays below `rate` a second, first come first served."""
+    """Spaces requests so that a whole bot stays below `rate` a second, first come first served.
+
+    The distance is kept between the moments at which turns are really given: after a stall of the event loop the
+    waiting ones do not all go at once.
+    """
 
     def __init__(self, rate: float) -> None:
         self._gap = 1 / rate
-        self._next = 0.0
+        self._given = 0.0
+        self._waiting = 0
+        self._lock = asyncio.Lock()
 
     @property
     def backlog(self) -> float:
-        """Seconds that a new request would wait."""
-        return max(0.0, self._next - asyncio.get_running_loop().time())
+        """Seconds that a new request would wait, at least."""
+        return self._waiting * self._gap
 
     async def turn(self) -> None:
         clock = asyncio.get_running_loop().time
-        at = max(self._next, clock())
-        self._next = at + self._gap
-        if (wait := at - clock()) > 0:
-            await asyncio.sleep(wait)
+        self._waiting += 1
+        try:
+            async with self._lock:
+                await asyncio.sleep(max(0.0, self._given + self._gap - clock()))
+                self._given = clock()
+        finally:
+            self._waiting -= 1
 
 
 Reason = Literal["newer", "stopped", "deleted", "shutdown"]

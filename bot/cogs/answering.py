@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import discord
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 Place = discord.Thread | discord.DMChannel
 View = discord.ui.View
 
+TOO_MANY = 429  # Discord's status when discord.py has given up waiting for a rate limit
+_WAITS = (1.0, 3.0)  # seconds before the second and third try of a request
 ARCHIVED = 50083  # Discord's code for a thread that nothing can be written in
 MAX_FILE = 256 * 1024  # bytes of a text attachment that is read
 FILE_TEXT = 20_000  # characters of it that a model gets
@@ -114,23 +116,26 @@ class Growing:
         return sent
 
     async def _request(self, call: Callable[..., Any], **arguments: Any) -> Any:
-        await self._pace.turn()
-        try:
+        """Do it in turn; rate limits are waited out, and for edits failures of Discord's servers too."""
+        place = self._place
+        for wait in (*_WAITS, None):
+            await self._pace.turn()
             try:
                 return await call(**arguments)
-            except discord.HTTPException as error:
-                # One that went to sleep is woken; one that a moderator locked is left alone.
-                place = self._place
-                if error.code != ARCHIVED or not isinstance(place, discord.Thread) or place.locked:
-                    raise
-            await place.edit(archived=False)
-            return await call(**arguments)
-        except (discord.NotFound, discord.Forbidden) as error:
-            raise Gone(str(error)) from error
-        except discord.HTTPException as error:
-            if error.code == ARCHIVED:
+            except (discord.NotFound, discord.Forbidden) as error:
                 raise Gone(str(error)) from error
-            raise
+            except discord.HTTPException as error:
+                if error.code == ARCHIVED:
+                    # One that went to sleep is woken; one that a moderator locked is left alone.
+                    if not isinstance(place, discord.Thread) or place.locked or wait is None:
+                        raise Gone(str(error)) from error
+                    await self._request(place.edit, archived=False)
+                    continue
+                again = error.status == TOO_MANY or (error.status >= 500 and call != place.send)
+                if wait is None or not again:
+                    raise
+                log.info("Discord answered %s; trying again in %s s", error.status, wait)
+                await asyncio.sleep(wait)
 
 
 class Answering:
@@ -159,46 +164,46 @@ class Answering:
         `existing`: messages of an earlier answer that this one replaces. `variation`: a seed, for another answer to
         the same message. Raises Gone when there is no place to answer in.
         """
-        async with self._typing(place):
-            turns = await self.turns(place, chat)
-            path = branch(turns, session.trigger)
-            if not path:
-                return  # deleted meanwhile
-            growing = Growing(
-                place,
-                self._pace,
-                self._services.settings.stream_edit_every,
-                existing=existing,
-                reference=_reference(place, turns, path),
-            )
-            text = ""
-            try:
-                voice = await self._voices.of(chat)
-                await self._voices.prepare(voice)
-                messages = conversation(path, instructions=chat.instructions)
-                parameters = chat.parameters if variation is None else _varied(chat.parameters, variation)
-                answer = await reply(self._services.engine, voice, messages, parameters)
-                finish = None
-                async with aclosing(answer.chunks) as chunks:
-                    async for chunk in chunks:
-                        text += chunk.text
-                        finish = chunk.finish
-                        if finish is None:
-                            await growing.show(text, self._writing(place.id))
-                await growing.finish(text, _notes(text, finish, answer.dropped), self._done(session.trigger))
-            except AfinaError as error:
-                log.info("no answer in %s: %s", place.id, error.code)
-                note = f"⚠️ {error.message} {error.hint}".strip()
-                await growing.finish(text, [note], self._done(session.trigger))
-            except asyncio.CancelledError:
-                await self._tidy(session, growing, text)
-                raise
-            except Gone:
-                raise
-            except Exception:
-                note = "⚠️ Algo ha fallado por mi parte; ya está anotado. Prueba otra vez."
-                await growing.finish(text, [note], self._done(session.trigger))
-                raise
+        await self._show_typing(place)
+        turns = await self.turns(place, chat)
+        path = branch(turns, session.trigger)
+        if not path:
+            return  # deleted meanwhile
+        growing = Growing(
+            place,
+            self._pace,
+            self._services.settings.stream_edit_every,
+            existing=existing,
+            reference=_reference(place, turns, path),
+        )
+        text = ""
+        try:
+            voice = await self._voices.of(chat)
+            await self._voices.prepare(voice)
+            messages = conversation(path, instructions=chat.instructions)
+            parameters = chat.parameters if variation is None else _varied(chat.parameters, variation)
+            answer = await reply(self._services.engine, voice, messages, parameters)
+            finish = None
+            async with aclosing(answer.chunks) as chunks:
+                async for chunk in chunks:
+                    text += chunk.text
+                    finish = chunk.finish
+                    if finish is None:
+                        await growing.show(text, self._writing(place.id))
+            await growing.finish(text, _notes(text, finish, answer.dropped), self._done(session.trigger))
+        except AfinaError as error:
+            log.info("no answer in %s: %s", place.id, error.code)
+            note = f"⚠️ {error.message} {error.hint}".strip()
+            await growing.finish(text, [note], self._done(session.trigger))
+        except asyncio.CancelledError:
+            await self._tidy(session, growing, text)
+            raise
+        except Gone:
+            raise
+        except Exception:
+            note = "⚠️ Algo ha fallado por mi parte; ya está anotado. Prueba otra vez."
+            await growing.finish(text, [note], self._done(session.trigger))
+            raise
 
     async def turns(self, place: Place, chat: ChatThread) -> list[Turn]:
         """What the thread remembers, oldest first."""
@@ -245,20 +250,13 @@ class Answering:
         except (Gone, discord.HTTPException) as error:
             log.info("nothing to tidy up: %s", error)
 
-    @asynccontextmanager
-    async def _typing(self, place: Place) -> AsyncIterator[None]:
-        """«… is typing», if Discord lets us; never a reason not to answer."""
-        await self._pace.turn()
-        try:
-            typing = place.typing()
-            await typing.__aenter__()
-        except discord.HTTPException:
-            yield
+    async def _show_typing(self, place: Place) -> None:
+        """«… is typing» for the next ten seconds, if Discord lets us; never a reason not to answer."""
+        if self._pace.backlog > _CROWDED:
             return
-        try:
-            yield
-        finally:
-            await typing.__aexit__(None, None, None)
+        await self._pace.turn()
+        with suppress(discord.HTTPException):
+            await place.typing()
 
 
 def own_id(place: Place) -> int:

@@ -99,7 +99,7 @@ class ChatCog(commands.Cog):
             raise NotAllowed(
                 "Ese modelo es privado.", hint="Compártelo con /modelos compartir, o abre un hilo privado."
             )
-        place = await make_place(interaction, voice.title, public=public)
+        place = await make_place(interaction, voice.title, self.pace, public=public)
         chat = ChatThread(
             thread_id=place.id,
             owner=owner_of(interaction),
@@ -109,6 +109,7 @@ class ChatCog(commands.Cog):
             parameters=parameters or {},
         )
         await self.services.store.open_chat(chat)
+        await self.pace.turn()
         await place.send(welcome(voice, chat, interaction.user.mention))
         return place
 

@@ -17,28 +17,33 @@ from bot.conversations import NOTE
 from bot.errors import NotAllowed
 from bot.records import ChatThread
 from bot.render.numbers import number, plain
+from bot.sessions import Pace
 from bot.voices import Voice
 
 log = logging.getLogger(__name__)
 
+FULL_OF_THREADS = 160006  # Discord's code for a server that has as many active threads as it may
 WEEK: Literal[10_080] = 10_080  # minutes without a message after which Discord archives a thread: the longest it allows
 
 
-async def make_place(interaction: discord.Interaction, title: str, *, public: bool) -> Place:
+async def make_place(interaction: discord.Interaction, title: str, pace: Pace, *, public: bool) -> Place:
     """A new thread with this person in it, or their direct messages. Raises NotAllowed."""
     channel = interaction.channel
     parent = channel.parent if isinstance(channel, discord.Thread) else channel
     if isinstance(parent, discord.TextChannel):
         kind = discord.ChannelType.public_thread if public else discord.ChannelType.private_thread
         try:
+            await pace.turn()
             thread = await parent.create_thread(name=title[:100], type=kind, auto_archive_duration=WEEK)
+            await pace.turn()
             await thread.add_user(interaction.user)
             return thread
-        except discord.HTTPException as error:  # no permission, or the server is full of threads
-            log.info("no thread in channel %s: %s", parent.id, error)
-            if public:
+        except discord.HTTPException as error:
+            if public or not (isinstance(error, discord.Forbidden) or error.code == FULL_OF_THREADS):
                 raise
+            log.info("no thread in channel %s: %s", parent.id, error)
     try:
+        await pace.turn()
         return await interaction.user.create_dm()
     except discord.HTTPException as error:
         raise NotAllowed(
