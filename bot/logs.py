@@ -20,6 +20,9 @@ TOKEN_LIKE = re.compile(
     r"[A-Za-z0-9_-]{23,30}\.[A-Za-z0-9_-]{6,7}\.[A-Za-z0-9_-]{27,45}|(?<=Bot )[\w.-]{20,}|(?<=Bearer )[\w.-]{8,}"
 )
 
+# Tokens of interactions and webhooks, in addresses and in dumped events (DEBUG): good for 15 minutes, in our name.
+SHORT_LIVED = re.compile(r"(/(?:interactions|webhooks)/\d+/|['\"]token['\"]: ?['\"])[\w.-]{8,}")
+
 
 class LineFormatter(logging.Formatter):
     """`2026-01-31 12:00:00,000 INFO bot.client ready … job=abc123`, secrets hidden, also in tracebacks."""
@@ -36,7 +39,7 @@ class LineFormatter(logging.Formatter):
             text = f"{head} {' '.join(fields)}{newline}{rest}"
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return TOKEN_LIKE.sub(HIDDEN, text)
+        return TOKEN_LIKE.sub(HIDDEN, SHORT_LIVED.sub(rf"\1{HIDDEN}", text))
 
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:

@@ -1,0 +1,129 @@
+"""Crafted buttons: every persistent button there is, made up with the ids of somebody else's things, gets nothing.
+
+Whoever changes their Discord client can send any `custom_id`. Here an outsider of the same server (an administrator
+even) and one of another server press every kind of button for everything that Ana has; afterwards her rows are what
+they were, nobody was asked to stop her job, and no answer holds a word of hers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import discord
+import pytest
+
+from bot.client import Afina, load_cogs
+from bot.records import ChatThread, Owner
+from bot.services import Services
+from bot.settings import Settings
+from bot.store import Store
+from jobs.contract import Event, EventType, Recipe
+from playground import Playground
+from playground.answers import Answer
+from playground.people import Person
+from tests.bot.scripted import ScriptedQueue, ScriptedWorker, good_evaluation
+
+SECRET = "zarzamora"  # in the name of everything of Ana's, and nowhere else
+
+
+def buttons(services: Services) -> list[str]:
+    """The prefix of every persistent button."""
+    return sorted({item.prefix for _, items in load_cogs(services) for item in items})
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """With leases so long that nothing changes by itself."""
+    async with Store.open(settings.database, lease_seconds=3600) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ana(place: Playground) -> Person:
+    return place.person("Ana")
+
+
+@pytest.fixture
+async def belongings(
+    ana: Person, services: Services, queue: ScriptedQueue, dataset_of: Any, owner_of: Any, tmp_path: Any
+) -> tuple[Owner, list[str]]:
+    """What Ana has, and every id that leads to it."""
+    owner = owner_of(ana)
+    store = services.store
+    dataset = await dataset_of(owner, f"{SECRET}.jsonl")
+    done = await store.submit_job(owner=owner, name=SECRET, dataset=dataset, base_id="afina-mini", recipe=Recipe())
+    draft = tmp_path / "adapter"
+    draft.mkdir()
+    (draft / "adapter_model.safetensors").write_bytes(bytes(2000))
+    (draft / "adapter_config.json").write_text("{}", encoding="utf-8")
+    services.artifacts.publish_adapter(done.request.adapter_name, draft)
+    ScriptedWorker(queue, done.request).finish(good_evaluation())
+    for _, event in queue.read_events("0", 0):
+        await store.apply_event(event)
+    (model,) = await store.models(owner)
+    running = await store.submit_job(
+        owner=owner, name=f"{SECRET} 2", dataset=dataset, base_id="afina-mini", recipe=Recipe()
+    )
+    await store.mark_dispatched(running.id, 1)
+    await store.apply_event(Event(job_id=running.id, attempt=1, seq=1, created_at=1.0, type=EventType.MESSAGE))
+    thread = ChatThread(
+        thread_id=987654321, owner=owner, model_id=model.id, base_id="afina-mini", instructions=f"Habla de {SECRET}"
+    )
+    await store.open_chat(thread)
+    ids = [dataset.id, done.id, running.id, model.id, model.adapter_name, str(thread.thread_id), str(owner.user_id)]
+    return owner, ids
+
+
+async def words_of(answer: Answer) -> str:
+    """Everything that an answer says or brings along."""
+    if answer.modal is not None:
+        return str(answer.data["modal"])
+    message = await answer.done(timeout=20)
+    files = [(await file.read()).decode("latin-1") for file in message.attachments]
+    return " ".join([message.text, *files])
+
+
+async def press(bot: Afina, person: Person, custom_id: str) -> str:
+    """A message with this button where the person is, and what pressing it brings."""
+    channel = bot.get_channel((await person.channels())[0].id)
+    view = discord.ui.LayoutView(timeout=None).add_item(discord.ui.TextDisplay(f"[{custom_id}]"))
+    button = discord.ui.Button(label="Pulsar", custom_id=custom_id)
+    await channel.send(view=view.add_item(discord.ui.ActionRow(button)))
+    message = await person.wait_message(contains=f"[{custom_id}]", since=0)
+    words = await words_of(await message.click("Pulsar"))
+    return words.replace(f"[{custom_id}]", "")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("where", ["the same server", "another server"])
+async def test_a_made_up_button_gets_nothing(
+    place: Playground,
+    services: Services,
+    queue: ScriptedQueue,
+    bot: Afina,
+    belongings: tuple[Owner, list[str]],
+    where: str,
+) -> None:
+    owner, ids = belongings
+    home = None if where == "the same server" else place.guild("Otra", channels=("general",))
+    eva = place.person("Eva", home, admin=True)
+    await place.wait_bot("ayuda")
+    before = await services.store.everything(owner)
+    made_up = [f"{prefix}{one}" for prefix in buttons(services) for one in ids]
+    assert len(made_up) > 150
+    told = [await press(bot, eva, custom_id) for custom_id in made_up]
+    assert [words for words in told if SECRET in words] == []
+    assert await services.store.everything(owner) == before
+    assert queue.stops == []
+    assert services.artifacts.list_adapters() != []
+
+
+async def test_the_same_buttons_work_for_whom_they_are(
+    place: Playground, bot: Afina, ana: Person, belongings: tuple[Owner, list[str]]
+) -> None:
+    """So that the test above can fail: what must not be told to Eva is told to Ana."""
+    await place.wait_bot("ayuda")
+    dataset, _, running = belongings[1][:3]
+    assert SECRET in await press(bot, ana, f"afina:data:delete:{dataset}")
+    assert "No encuentro" not in await press(bot, ana, f"afina:job:cancel:{running}")
