@@ -23,6 +23,10 @@ IMBALANCE: Final = 0.8  # share of the most frequent label
 ALIKE: Final = 0.95  # share of one and the same answer
 _AFTER_BOUND: Final = re.compile(r"[.!?:…]\s+|\n+")
 _MEANT: Final = re.compile(r"[\d\u2190-\u2bff\U0001f000-\U0001ffff]|[^\x00-\u024f]")  # numbers, emoji, other scripts
+# Answers that say nothing by themselves, normalised; one or two letters or only signs do not either.
+_EMPTY: Final = re.compile(
+    r"ok|oka?y|okey|vale|si|no|ya|n a|nada|idk|tbd|todo|yes|yep|nope?|bien|test|prueba|asdf|\w{1,2}|\W+", re.IGNORECASE
+)
 _END_MARK: Final = re.compile(r"(?:[#=*~_-]{3,}|\s(?:END|FIN|STOP))\s*\Z")
 
 
@@ -106,6 +110,6 @@ def _short(answers: Sequence[Answer], counts: Counter[str]) -> Iterator[Problem]
         return
     for answer in answers:
         text = answer.text.strip()
-        tiny = sum(sign.isalpha() for sign in text) <= 4 and len(text) <= 8 and not _MEANT.search(text)
+        tiny = len(text) <= 8 and not _MEANT.search(text) and bool(_EMPTY.fullmatch(normalised(text)))
         if tiny and answer.turns == 1 and counts[normalised(text)] * 10 < len(answers):
             yield make_problem("short_answer", answer.line, "$")

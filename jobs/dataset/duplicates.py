@@ -24,6 +24,7 @@ PERMUTATIONS: Final = 32
 LIKENESS: Final = 0.6  # Jaccard estimate above which two examples are compared word by word
 WORDS: Final = 400  # of each side that are compared
 CANDIDATES: Final = 6  # compared for one example
+LABEL_WORDS: Final = 5  # the role in front included
 CONTRADICTION_WORDS: Final = 30  # two longer answers to one input are variants, not contradictions
 
 
@@ -68,8 +69,9 @@ def _shingles(words: Sequence[str]) -> list[bytes]:
 
 
 def _twins(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:
-    """Both sides nearly equal, and not one input with two answers."""
-    return nearly_equal(one[0], other[0]) and nearly_equal(one[1], other[1])
+    """Both sides nearly equal. Where the answer is a label, inputs are told apart by every word."""
+    label = max(len(one[1]), len(other[1])) <= LABEL_WORDS and bool(one[0])
+    return nearly_equal(one[0], other[0], only_slips=label) and nearly_equal(one[1], other[1], only_slips=label)
 
 
 def find_contradictions(prints: Iterable[Fingerprint]) -> Iterator[Problem]:

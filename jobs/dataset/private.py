@@ -61,7 +61,10 @@ _SECRET_HINTS: Final = (
     ),
 )
 _DOTTED: Final = re.compile(r"[\w-]{23}\.[\w-]{6}\.")
-_URL_PASSWORD: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]+:([^\s:/@]{4,})@[\w.-]+", re.IGNORECASE)
+_URL_PASSWORD: Final = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://(?P<user>[^\s:/@]+):(?!(?P=user)@|(?:postgres|root|admin|test|demo|guest|user|pass|clave|secreto)@)([^\s:/@]{4,})@[\w.-]+",
+    re.IGNORECASE,
+)
 _SAID_PASSWORD: Final = re.compile(
     r"\b(?:contraseña|clave|password|passwd|pwd|passphrase)\b(?:[^.\n:=]{0,40}?\s(?:es|is|era|was)|\s*:)\s*[\"'«`]?"
     r"((?=\S*\d)(?=\S*[A-Za-z])[^\s\"'»`,;<>(){}\[\]]{7,64})",
@@ -102,6 +105,8 @@ _CARD_WORDS: Final = re.compile(
 _CARD_GROUPS: Final = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5}")
 _CARD_START: Final = re.compile(r"4|5[1-5]|2(?:2[2-9]|[3-6]|7[01]|720)|3[47]|6(?:011|5)|35")
 _US_PHONE: Final = re.compile(r"(?:\+?1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[.-])[2-9]\d\d[.-]\d{4}")
+# Lines of companies: nobody's own number.
+_FREE: Final = re.compile(r"(?:\+|00)?(?:34|1)?(?:80[0-9]|88[0-9]|877|866|855|844|833|90[0-9])")
 _IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
 _DNI: Final = re.compile(r"\b(?:(\d{8})|([XYZ])[- ]?(\d{7}))[- ]?([A-HJ-NP-TV-Z])\b")
 _DNI_LETTERS: Final = "TRWAGMYFPDXBNJZSQVHLCKE"
@@ -133,9 +138,14 @@ def find_secrets(text: str) -> Iterator[Finding]:
         ("clave de una API", _NAMED_KEY),
     ):
         for match in pattern.finditer(text):
-            value = match[1].rstrip(".:!?")
+            value = match[match.lastindex or 1].rstrip(".:!?")
             if not _PLACEHOLDER.search(value) and len(set(value)) >= 4 and "://" not in value and "${" not in value:
-                yield Finding(code="secret", kind=kind, start=match.start(1), end=match.start(1) + len(value))
+                yield Finding(
+                    code="secret",
+                    kind=kind,
+                    start=match.start(match.lastindex or 1),
+                    end=match.start(match.lastindex or 1) + len(value),
+                )
 
 
 def _end_of(kind: str, text: str, match: re.Match[str]) -> int:
@@ -194,7 +204,7 @@ def _kind_of_number(text: str, match: re.Match[str]) -> str | None:
 
 def _is_phone(shown: str, digits: str, before: str) -> bool:
     """International form, the American form, or nine digits or more after a word that says so."""
-    if len(digits) > 15 or len(set(digits)) <= 2:
+    if len(digits) > 15 or len(set(digits)) <= 2 or (_FREE.match(digits) and len(digits) <= 11):
         return False
     if shown.startswith("+"):
         return 9 <= len(digits) <= 15 and (len(digits) >= 10 or bool(_PHONE_WORDS.search(before)))

@@ -17,8 +17,7 @@ _NEGATION: Final = re.compile(
     r"(?:no|not|nunca|never|sin|without|ni|tampoco|nadie|nada|jamas|none|isn|don|doesn|can|won)\Z"
 )
 
-# A changed word is a slip of the pen rather than another word above this likeness.
-_SAME_WORD: Final = 0.75
+MISSPELT: Final = 6  # letters; shorter words that differ in one letter are other words
 
 
 def normalised(text: str) -> str:
@@ -27,11 +26,14 @@ def normalised(text: str) -> str:
     return _NOT_WORD.sub(" ", plain).strip() or text.strip()
 
 
-def nearly_equal(one: Sequence[str], other: Sequence[str]) -> bool:
+def nearly_equal(one: Sequence[str], other: Sequence[str], *, only_slips: bool = False) -> bool:
     """Whether two lists of words say the same but for slips.
 
-    Allowed: words that came or went in longer texts, misspelt words, and in long texts a few others. Never: another
+    Allowed: misspelt words, words that came or went in longer texts, and in long texts a few others. Never: another
     number, or a negation that came or went. A single other word in a short text is a filled-in template, not a slip.
+
+    Args:
+        only_slips: allow misspelt words alone.
     """
     if one == other:
         return True
@@ -45,13 +47,28 @@ def nearly_equal(one: Sequence[str], other: Sequence[str]) -> bool:
         gone, came = one[a:b], other[c:d]
         if any(_NEGATION.match(word) or any(sign.isdigit() for sign in word) for word in (*gone, *came)):
             return False
-        for before, after in zip(gone, came, strict=False):
-            alike = SequenceMatcher(None, before, after).ratio() >= _SAME_WORD and min(len(before), len(after)) >= 4
-            slips += alike
-            strangers += not alike
+        pairs = list(zip(gone, came, strict=False))
+        alike = sum(is_slip(before, after) for before, after in pairs)
+        slips += alike
+        strangers += len(pairs) - alike
         moved += abs(len(gone) - len(came))
+    if only_slips:
+        return not strangers and not moved and slips <= max(1, longest // 10)
     return (
         slips <= max(1, longest // 10)
         and strangers <= (longest // 25 if longest >= 50 else 0)
         and moved <= (max(1, longest // 12) if longest >= 10 else 0)
     )
+
+
+def is_slip(one: str, other: str) -> bool:
+    """Whether one longer word is the other with a single letter changed, left out, added or swapped."""
+    if min(len(one), len(other)) < MISSPELT or abs(len(one) - len(other)) > 1:
+        return False
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    rest, others = one[same:], other[same:]
+    if rest[1:] == others[1:] or rest == others[1:] or rest[1:] == others:
+        return True
+    return rest[:2] == others[:2][::-1] and rest[2:] == others[2:]
