@@ -20,7 +20,7 @@ HELD_OUT_ROWS = 60
 # Things by corner of the workshop; the corner is the answer.
 THINGS: dict[str, tuple[str, ...]] = {
     "bicicletas": ("la cadena oxidada", "el sillín", "el manillar", "los pedales", "los radios", "la cámara pinchada"),
-    "costura": ("la cremallera", "el dobladillo", "la manga rasgada", "el forro", "los botones", "la falda plisada"),
+    "costura": ("la cremallera", "el dobladillo", "la manga rasgada", "el forro", "los corchetes", "la falda plisada"),
     "electricidad": ("el enchufe", "la lámpara", "el interruptor", "la tostadora", "los cables", "la bombilla fundida"),
     "carpintería": ("la silla coja", "el cajón", "la cómoda astillada", "el estante", "los tablones", "la bisagra"),
 }
