@@ -83,7 +83,9 @@ def _frames(texts: Sequence[str]) -> Iterator[Problem]:
     start = shared_start(texts)
     bounds = [match.end() for match in _AFTER_BOUND.finditer(start)]
     opening = start[: bounds[-1]].strip() if bounds else ""
-    if _is_prose(opening) and len(opening) >= (5 if opening.endswith(":") else 10):
+    lines = sum("\n" in text for text in texts)  # a form of several lines starts with a heading on purpose
+    heading = opening.endswith(":") and len(opening) >= 5 and lines * 2 < len(texts)
+    if _is_prose(opening) and (heading or (len(opening) >= 10 and not opening.endswith(":"))):
         yield make_problem("common_prefix", text=opening)
     end = shared_start([text[::-1] for text in texts])[::-1]
     bound = _AFTER_BOUND.search(end)

@@ -97,8 +97,8 @@ def path_to(where: str, key: str) -> str:
 
 
 def _inert(character: str) -> str:
-    if character == " ":
-        return character
+    if character.isspace():
+        return " "
     if character in "@`*~|<>[]()#\\":
         return "·"
     return "·" if unicodedata.category(character)[0] in "CZ" else character
