@@ -28,6 +28,7 @@ from redis.retry import Retry
 from jobs.contract import Event, EventType
 
 EVENTS_FILE = "events.jsonl"
+LOCK_FILE = "lock"
 STREAM = "afina:events"
 STREAM_LENGTH = 50_000  # events that Redis keeps; older ones are in the files
 KEEP_SECONDS = 7 * 86_400  # for how long Redis remembers an attempt
@@ -71,7 +72,7 @@ def read_event_file(folder: Path) -> list[Event]:
 def hold(folder: Path) -> Iterator[bool]:
     """Hold the work folder of an attempt; False when a living process has it. Forked children hold it too."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,7 +3,7 @@
 Rule of this file: a layer over RQ that knows processes and signals, and nothing about training (no torch). RQ's own
 retries, callbacks and webhooks are off: only the bot makes attempts. The bot learns how an attempt ended from its
 event file: the child writes it, and where the child no longer can, its parent does (`_close`), or the next worker that
-starts on this machine (`_report_orphans`).
+starts on this machine (`jobs.orphans`).
 
 Signals: SIGTERM or SIGINT here → SIGUSR1 to the child → checkpoint → STOPPED "interrupted" → out within 30 s. A stop
 command → SIGUSR2 to the child: look at the flag. The child dies with its parent (PR_SET_PDEATHSIG).
@@ -22,19 +22,17 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import redis
-from pydantic import ValidationError
 from rq import Queue as RQQueue
 from rq import Worker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from jobs.attempt import (
-    EVENTS_FILE,
     KEEP_SECONDS,
     EventWriter,
     attempt_folder,
@@ -45,6 +43,7 @@ from jobs.attempt import (
     stop_kind,
 )
 from jobs.contract import QUEUE_NAME, TRAIN_FUNCTION, EventType, TrainRequest, WorkerInfo
+from jobs.orphans import report_orphans, say_died
 from jobs.queue import WORKER_KEY
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def run_worker(
     os.environ.update(environment)
     data = Path(environment[DATA_VARIABLE])
     leaving = threading.Event()
-    _report_orphans(data, redis_url)
+    report_orphans(data, redis_url)
     while not leaving.is_set():
         _listen(leaving)  # until the worker installs its own handlers
         try:
@@ -242,7 +241,7 @@ class SafeWorker(Worker):
                 message, hint = "El trabajo ha superado el tiempo máximo.", "Repítelo con menos épocas o menos datos."
                 writer.emit(EventType.FAILED, message, "error", code="timeout", hint=hint)
             else:
-                _emit_died(writer)
+                say_died(writer)
         except OSError as error:
             log.error("cannot write the last word of %s: %s", request.rq_id, error)
         finally:
@@ -356,37 +355,3 @@ class SafeWorker(Worker):
             return writer.flush()
         finally:
             writer.close()
-
-
-def _emit_died(writer: EventWriter) -> None:
-    writer.emit(
-        EventType.FAILED,
-        "El proceso que entrenaba se ha cortado.",
-        "error",
-        code="worker_died",
-        hint="Suele ser falta de memoria.",
-    )
-
-
-def _report_orphans(data: Path, redis_url: str) -> None:
-    """Say the last word for attempts whose worker on this machine died, and send what never reached Redis."""
-    for folder, job_id, attempt in _attempts(data):
-        with hold(folder) as free:
-            if not free:
-                continue
-            writer = EventWriter(folder, redis_url, job_id, attempt)
-            with contextlib.suppress(OSError):
-                if writer.finished:
-                    writer.flush()
-                else:
-                    _emit_died(writer)
-            writer.close()
-
-
-def _attempts(data: Path) -> Iterator[tuple[Path, str, int]]:
-    """Attempts with events of the last days."""
-    for path in sorted((data / "jobs").glob(f"*/*/{EVENTS_FILE}")):
-        folder = path.parent
-        if folder.name.isdigit() and time.time() - path.stat().st_mtime < KEEP_SECONDS:
-            with contextlib.suppress(ValidationError):
-                yield folder, folder.parent.name, int(folder.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bot.store.chats import ChatRows
 from bot.store.database import StoreUnavailable, new_id
 from bot.store.datasets import DatasetRows
+from bot.store.dispatch import DispatchRows
 from bot.store.events import EventRows
 from bot.store.jobs import JobRows
 from bot.store.models import ModelRows
@@ -18,5 +19,5 @@ from bot.store.people import PeopleRows
 __all__ = ["Store", "StoreUnavailable", "new_id"]
 
 
-class Store(DatasetRows, JobRows, EventRows, ModelRows, ChatRows, NoteRows, PeopleRows):
+class Store(DatasetRows, JobRows, DispatchRows, EventRows, ModelRows, ChatRows, NoteRows, PeopleRows):
     """The store: `async with Store.open(path) as store`."""

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from bot.errors import NotFound
 from bot.records import Job
 from bot.store.database import Database
-from bot.store.jobs import finish, load_job, lost_attempt, new_attempt, pause, stopped_attempt
 from bot.store.models import insert_model
+from bot.store.transitions import finish, load_job, lost_attempt, new_attempt, pause, stopped_attempt
 from jobs.contract import Event, EventType, JobState, Metrics, Phase, TrainResult
 
 WORKER_DIED = "worker_died"  # code of a FAILED event that a worker writes for a child that can no longer speak

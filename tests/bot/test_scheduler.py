@@ -117,7 +117,7 @@ def announced():
 
 @pytest.fixture
 def scheduler(store, queue, tmp_path, redis_server, announced):
-    scheduler = Scheduler(store, queue, Settings(data_dir=tmp_path, reconcile_every=1e-6))
+    scheduler = Scheduler(store, queue, Settings(data_dir=tmp_path, reconcile_every=1e-6, lease_seconds=20))
 
     async def listen(job):
         announced.append((job.state, job.attempt))
@@ -295,7 +295,9 @@ class TestARound:
         def fits(job, worker):
             return worker.memory_bytes >= 16
 
-        scheduler = Scheduler(store, queue, Settings(data_dir=tmp_path, reconcile_every=1e-6), fits=fits)
+        scheduler = Scheduler(
+            store, queue, Settings(data_dir=tmp_path, reconcile_every=1e-6, lease_seconds=20), fits=fits
+        )
         client = connect(redis_server.url)
         client.set(WORKER_KEY + "small", worker("small").model_dump_json())
         client.set(WORKER_KEY + "big", worker("big", 16).model_dump_json())

@@ -1,3 +1,5 @@
+"""The stage on which processes die."""
+
 import pytest
 
 from tests.faults.stage import Stage

@@ -1,3 +1,5 @@
+"""A real Redis for the tests of the queue side."""
+
 import pytest
 
 from jobs.redis_server import RedisServer

@@ -12,7 +12,7 @@ import pytest
 import rq
 from rq.serializers import JSONSerializer
 
-from jobs.attempt import EventWriter, attempt_folder, connect, read_event_file
+from jobs.attempt import EventWriter, attempt_folder, connect, hold, read_event_file
 from jobs.contract import EventType, TrainRequest
 from jobs.queue import Queue
 from tests.jobs.fake import FUNCTION
@@ -112,8 +112,11 @@ def test_an_attempt_that_has_events_already_is_not_run_again(start, queue, tmp_p
 
 
 def test_what_a_dead_predecessor_left_unsaid_is_said_at_the_start(start, queue, tmp_path):
-    for job, words in (("muerto1", ["phase"]), ("muerto2", ["phase", "failed"])):
+    for job, words in (("muerto1", ["phase"]), ("muerto2", ["phase", "failed"]), ("sincola", ["phase"])):
         writer = EventWriter(attempt_folder(tmp_path, job, 1), None, job, 1)
+        if job != "sincola":  # that one is not a worker's
+            with hold(attempt_folder(tmp_path, job, 1)):
+                pass
         for word in words:
             writer.emit(word, phase="training", code="diverged")
         writer.close()
