@@ -25,7 +25,7 @@ from bot.store import new_id
 from jobs.catalog import base_folder
 from jobs.dataset.limits import MIB, Limits
 from jobs.dataset.sandbox import ask_child, child_steps
-from jobs.errors import NothingToLearn, TooLarge
+from jobs.errors import DatasetError, NothingToLearn, TooLarge
 
 NAME_LENGTH = 80
 VALIDATION = " (validación)"
@@ -122,10 +122,17 @@ async def _judge(services: Services, source: Path, draft: Dataset) -> AsyncItera
     draft = replace(draft, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     del data
     stored: Dataset | None = None
-    async for report in _reports(services, source, draft.name):
-        judged = with_report(stored or draft, report)
-        stored = await services.store.add_dataset(judged) if stored is None else await _update(services, judged)
-        yield stored
+    try:
+        async for report in _reports(services, source, draft.name):
+            judged = with_report(stored or draft, report)
+            stored = await services.store.add_dataset(judged) if stored is None else await _update(services, judged)
+            yield stored
+    except DatasetError as error:
+        if stored is None:
+            await asyncio.to_thread(services.artifacts.delete, path)
+            raise
+        cut_short = {**stored.report, "complete": True, "cut_short": error.message}
+        yield await _update(services, replace(stored, report=cut_short))
 
 
 async def _update(services: Services, dataset: Dataset) -> Dataset:

@@ -49,8 +49,10 @@ def report_texts(dataset: Dataset, *, plans: Sequence[str] = (), validation: Dat
         blocks.append(_problems(groups))
     if has_open_secrets(dataset):
         blocks.append("🔒 Antes de entrenar, tapa los secretos o confirma que no lo son.")
-    if report.get("complete") and dataset.usable:
+    if report.get("complete") and dataset.usable and "tokens" in report["stats"]:
         blocks.append(stats_text(report["stats"]))
+    if report.get("cut_short"):
+        blocks.append(f"⚠ Solo he podido mirar la estructura: {plain(report['cut_short'], 200)}")
     if validation is not None:
         blocks.append(
             f"**Validación**  {plain(validation.name, 60)}: {count(validation.usable, 'ejemplo', 'ejemplos')} aparte, "
