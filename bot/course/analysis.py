@@ -22,10 +22,18 @@ _LONG_REPEAT = re.compile(r"([a-z])\1{2,}")
 _FOLDED_ION = re.compile(r"(?<=[cstxg])ion$")
 
 
+# What nearly every text needs; anything else goes the long way through Unicode.
+_PLAIN = str.maketrans("áàâäãéèêëíìîïóòôöõúùûüñç", "aaaaaeeeeiiiiooooouuuunc") | dict.fromkeys(
+    map(ord, "¿¡«»“”‘’–—…·•°→≥≤×±≈€\u00a0\u2009\u202f"), " "
+)
+
+
 def fold(text: str) -> str:
     """Lower case without accents: «Cuantización» → «cuantizacion»."""
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    text = text.lower().translate(_PLAIN)
+    if text.isascii():
+        return text
+    return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
 
 
 class Analyzer:
@@ -38,7 +46,8 @@ class Analyzer:
     def __init__(self) -> None:
         lists = tomllib.loads(resources.files("bot.course").joinpath("words.toml").read_text(encoding="utf-8"))
         self._stemmer = Stemmer.Stemmer("spanish")
-        self._stems: dict[str, str] = {}
+        self._stems: dict[str, str] = {}  # both grow with the words that are seen, as an index does
+        self._words: dict[str, tuple[str, ...]] = {}
         self.chat: dict[str, str] = {fold(short): fold(long) for short, long in lists["chat"].items()}
         self.stop = frozenset(_words(lists["stop"].values()))
         self.light = frozenset(self.stem(word) for word in _words(lists["light"].values()))
@@ -48,16 +57,20 @@ class Analyzer:
     def words(self, text: str) -> list[str]:
         """Folded words in order, chat spelling undone, compounds also joined: «Phi-3» → phi, 3, phi3."""
         found: list[str] = []
-        for match in _WORD.finditer(fold(text)):
-            whole = match.group()
-            parts = _PART.findall(whole)
-            for part in parts:
-                found.extend(self._spell_out(part))
-            if 1 < len(parts) <= 3:
-                joined = "".join(parts)
-                if len(joined) <= 24 and not joined.isdigit():
-                    found.append(joined)
+        for whole in _WORD.findall(fold(text)):
+            words = self._words.get(whole)
+            if words is None:
+                words = self._words[whole] = self._take_apart(whole)
+            found.extend(words)
         return found
+
+    def _take_apart(self, whole: str) -> tuple[str, ...]:
+        parts = _PART.findall(whole)
+        words = [word for part in parts for word in self._spell_out(part)]
+        joined = "".join(parts)
+        if 1 < len(parts) <= 3 and len(joined) <= 24 and not joined.isdigit():
+            words.append(joined)
+        return tuple(words)
 
     def _spell_out(self, word: str) -> list[str]:
         word = _LONG_REPEAT.sub(r"\1", word)
@@ -85,7 +98,10 @@ class Analyzer:
 
     def sequence(self, text: str) -> list[str]:
         """Stems of all words, stop words kept as they are: what phrases are compared with."""
-        return [word if word in self.stop else self.stem(word) for word in self.words(text)]
+        return self.as_sequence(self.words(text))
+
+    def as_sequence(self, words: Iterable[str]) -> list[str]:
+        return [word if word in self.stop else self.stem(word) for word in words]
 
 
 def _words(groups: Iterable[str]) -> list[str]:

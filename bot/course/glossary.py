@@ -62,16 +62,19 @@ class Glossary:
     def find(self, sequence: Sequence[str]) -> list[tuple[str, frozenset[int]]]:
         """Concepts named in a sequence of stems (stop words included) with the places of their words; where names
         overlap the longest wins, and concepts that share it are all named."""
-        content = [place for place, stem in enumerate(sequence) if stem not in self._analyzer.stop]
+        stop, loose, exact = self._analyzer.stop, self._loose, self._exact
+        content = [place for place, stem in enumerate(sequence) if stem not in stop]
+        words = tuple(sequence[place] for place in content)
         hits: list[tuple[int, int, str, frozenset[int]]] = []
-        for order, place in enumerate(content):
-            for phrase, concept in self._loose.get(sequence[place], ()):
-                places = content[order : order + len(phrase)]
-                if tuple(sequence[i] for i in places) == phrase:
-                    hits.append((-len(phrase), place, concept, frozenset(places)))
-        for place, stem in enumerate(sequence):
-            for phrase, concept in self._exact.get(stem, ()):
-                if tuple(sequence[place : place + len(phrase)]) == phrase:
+        for order, word in enumerate(words):
+            for phrase, concept in loose.get(word, ()):
+                if words[order : order + len(phrase)] == phrase:
+                    places = content[order : order + len(phrase)]
+                    hits.append((-len(phrase), places[0], concept, frozenset(places)))
+        whole = tuple(sequence)
+        for place, word in enumerate(whole):
+            for phrase, concept in exact.get(word, ()):
+                if whole[place : place + len(phrase)] == phrase:
                     hits.append((-len(phrase), place, concept, frozenset(range(place, place + len(phrase)))))
         kept: list[tuple[int, str, frozenset[int]]] = []
         taken: set[int] = set()

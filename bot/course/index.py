@@ -117,20 +117,24 @@ class Index:
         return groups
 
     def _bag(self, passage: Passage) -> list[str]:
-        words = [word for word in self._analyzer.words(passage.plain) if word not in self._analyzer.stop]
+        analyzer = self._analyzer
+        words = analyzer.words(passage.plain)
+        sequence = analyzer.as_sequence(words)
         self.vocabulary.update(words)
-        bag = [self._analyzer.stem(word) for word in words]
-        concepts = self._concepts(passage.plain)
-        headings = " . ".join((*passage.heading, *self._inner(passage)))
-        heading = self._analyzer.stems(headings)
-        title = self._analyzer.stems(passage.title)
-        headed = self._concepts(headings) * CONCEPT_IN_HEADING
+        bag = [stem for stem in sequence if stem not in analyzer.stop]
+        headings = analyzer.sequence(" . ".join((*passage.heading, *self._inner(passage))))
+        heading = [stem for stem in headings if stem not in analyzer.stop]
+        title = analyzer.stems(passage.title)
+        headed = self._named(headings) * CONCEPT_IN_HEADING
         self.headline.update(heading, title)
-        self.jargon.update(stem for word in _JARGON.findall(passage.plain) for stem in self._analyzer.stems(word))
-        return bag + concepts + heading * HEADING + headed + title * TITLE
+        self.jargon.update(stem for word in set(_JARGON.findall(passage.plain)) for stem in analyzer.stems(word))
+        return bag + self._named(sequence) + heading * HEADING + headed + title * TITLE
+
+    def _named(self, sequence: list[str]) -> list[str]:
+        return [CONCEPT + concept for concept, _ in self._glossary.find(sequence)]
 
     def _concepts(self, text: str) -> list[str]:
-        return [CONCEPT + concept for concept, _ in self._glossary.find(self._analyzer.sequence(text))]
+        return self._named(self._analyzer.sequence(text))
 
     def _frequency(self, number: int) -> int:
         pointers = self._bm25.scores["indptr"]

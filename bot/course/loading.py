@@ -33,6 +33,10 @@ class Refusal:
     reason: str
 
 
+# What the first byte of an accented UTF-8 letter looks like when read as Latin-1, Mac Roman, cp850 or cp1250.
+_SUSPECT = re.compile("[ÃÂâ√¬├┬ĂÄÅÐ]")
+
+
 class Unreadable(Exception):
     """Why a file cannot be read, in Spanish."""
 
@@ -89,11 +93,11 @@ def mend(content: bytes) -> str:
 
 def _undo_mojibake(text: str) -> str:
     """A whole file is nearly always broken in one way; where only parts are, each line is judged alone."""
-    if text.isascii():
+    if not _SUSPECT.search(text):
         return text
     if (whole := ftfy.fix_encoding(text)) != text:
         return whole
-    return "\n".join(line if line.isascii() else ftfy.fix_encoding(line) for line in text.split("\n"))
+    return "\n".join(ftfy.fix_encoding(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
 
 
 def _document(file: str, content: bytes) -> Document | Refusal:

@@ -42,8 +42,9 @@ class Shelf:
         refusals: list[Refusal] = []
         for document in read(file, content):
             if isinstance(document, Document):
-                passages += self._splitter.split(document)
-                questions += [(document.file, question) for question in self._splitter.questions(document)]
+                found, asked = self._splitter.read(document)
+                passages += found
+                questions += [(document.file, question) for question in asked]
             else:
                 refusals.append(document)
         parsed = Parsed(passages=passages, questions=questions, refusals=refusals)

@@ -56,22 +56,21 @@ class Splitter:
     def __init__(self, *, limit: int = MAX_PASSAGE, small: int = SMALL) -> None:
         self._limit = limit
         self._small = small
-        self._markdown = MarkdownIt("commonmark").enable("table")
+        self._markdown = MarkdownIt("commonmark").enable("table").disable("inline")  # only the blocks matter here
+
+    def read(self, document: Document) -> tuple[list[Passage], list[str]]:
+        """Passages of a document in reading order, and the questions that it says it answers: the items under
+        «Preguntas que responde esta página», which are not text."""
+        blocks = list(self.blocks(document))
+        pieces = [
+            piece for block in blocks if not _is_questions(block.path) for piece in self._cut(block, document.text)
+        ]
+        asked = [document.text[block.start : block.end] for block in blocks if _is_questions(block.path)]
+        questions = [line.strip()[1:].strip() for text in asked for line in text.splitlines() if _is_item(line)]
+        return [self._passage(group, document) for group in self._pack(pieces)], questions
 
     def split(self, document: Document) -> list[Passage]:
-        """Passages of a document in reading order; the list of questions of a page is left out."""
-        blocks = [block for block in self.blocks(document) if not _is_questions(block.path)]
-        pieces = [piece for block in blocks for piece in self._cut(block, document.text)]
-        return [self._passage(group, document) for group in self._pack(pieces)]
-
-    def questions(self, document: Document) -> list[str]:
-        """What a page says that it answers: the items under «Preguntas que responde esta página»."""
-        found: list[str] = []
-        for block in self.blocks(document):
-            if _is_questions(block.path):
-                lines = document.text[block.start : block.end].splitlines()
-                found += [line.strip()[1:].strip() for line in lines if line.strip()[:1] in ("-", "*")]
-        return found
+        return self.read(document)[0]
 
     def blocks(self, document: Document) -> Iterator[Block]:
         """Blocks of a Markdown text with their offsets; a heading is part of the block that follows it."""
@@ -175,6 +174,10 @@ def clean_heading(text: str) -> str:
 
 def _is_questions(path: tuple[str, ...]) -> bool:
     return bool(path) and path[-1].lower().replace("á", "a") == QUESTIONS
+
+
+def _is_item(line: str) -> bool:
+    return line.strip()[:1] in ("-", "*")
 
 
 def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
