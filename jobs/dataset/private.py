@@ -60,6 +60,7 @@ _SECRET_HINTS: Final = (
         "passphrase",
     ),
 )
+PRIVATE_KEY: Final = 16_384  # characters that the longest key takes
 _DOTTED: Final = re.compile(r"[\w-]{23}\.[\w-]{6}\.")
 _URL_PASSWORD: Final = re.compile(
     r"\b[a-z][a-z0-9+.-]*://(?P<user>[^\s:/@]+):(?!(?P=user)@|(?:postgres|root|admin|test|demo|guest|user|pass|clave|secreto)@)([^\s:/@]{4,})@[\w.-]+",
@@ -67,12 +68,12 @@ _URL_PASSWORD: Final = re.compile(
 )
 _SAID_PASSWORD: Final = re.compile(
     r"\b(?:contraseña|clave|password|passwd|pwd|passphrase)\b(?:[^.\n:=]{0,40}?\s(?:es|is|era|was)|\s*:)\s*[\"'«`]?"
-    r"((?=\S*\d)(?=\S*[A-Za-z])[^\s\"'»`,;<>(){}\[\]]{7,64})",
+    r"((?=\S{0,64}\d)(?=\S{0,64}[A-Za-z])[^\s\"'»`,;<>(){}\[\]]{7,64})",
     re.IGNORECASE,
 )
 _NAMED_KEY: Final = re.compile(
     r"\b(?:api[_-]?key|apikey|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|secret[_-]access[_-]key)\b[\"']?\s*[:=]\s*"
-    r"[\"']?((?=[^\s\"']*\d)(?=[^\s\"']*[A-Za-z])[A-Za-z0-9_\-+/=.]{20,})",
+    r"[\"']?((?=[^\s\"']{0,64}\d)(?=[^\s\"']{0,64}[A-Za-z])[A-Za-z0-9_\-+/=.]{20,})",
     re.IGNORECASE,
 )
 _PLACEHOLDER: Final = re.compile(
@@ -152,8 +153,10 @@ def _end_of(kind: str, text: str, match: re.Match[str]) -> int:
     """A private key ends with its last line."""
     if kind != "clave privada":
         return match.end()
-    closing = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----").search(text, match.end())
-    return closing.end() if closing else len(text)
+    closing = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----").search(
+        text, match.end(), match.end() + PRIVATE_KEY
+    )
+    return closing.end() if closing else min(len(text), match.end() + PRIVATE_KEY)
 
 
 def _looks_real(token: str) -> bool:

@@ -226,3 +226,23 @@ async def test_a_template_is_a_good_file_to_start_from(ana: Any, place: Playgrou
     (file,) = answer.attachments
     assert file.filename == f"plantilla-{form}.jsonl"
     assert len((await file.read()).splitlines()) == 10
+
+
+async def test_what_one_has_is_listed_and_opened_again(ana: Any, place: Playground, bot: Afina) -> None:
+    await place.wait_bot("datos")
+    nothing = await (await ana.slash("datos lista")).done(timeout=20)
+    assert "Todavía no tienes" in nothing.text
+    await upload(ana, place, GOOD)
+    listed = await (await ana.slash("datos lista")).done(timeout=20)
+    assert "capitales" in listed.text
+    assert "12 utilizables" in listed.text
+    choices = await ana.autocomplete("datos ver", "datos", "capi")
+    assert len(choices) == 1
+    opened = await (await ana.slash("datos ver", datos="capitales")).done(timeout=30)
+    assert "Listo para entrenar" in opened.text
+
+
+async def test_an_unknown_name_is_told(ana: Any, place: Playground, bot: Afina) -> None:
+    await place.wait_bot("datos")
+    answer = await (await ana.slash("datos ver", datos="nada de nada")).done(timeout=20)
+    assert "No encuentro esos datos" in answer.text
