@@ -78,12 +78,20 @@ def decode_wide(data: bytes, encoding: str) -> bytes:
     return data.decode(encoding).removeprefix("\ufeff").encode("utf-8")
 
 
+def decode_text(data: bytes) -> str:
+    """UTF-8, or else Windows-1252, which older spreadsheets write."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
+
+
 def json_values(data: bytes) -> Iterator[Any]:
     """The values of an array, or values one after the other, however they are laid out.
 
     A single object that only wraps a list ("data", "examples", …) gives the list.
     """
-    text = data.decode("utf-8-sig").strip()
+    text = decode_text(data).strip()
     decoder = json.JSONDecoder()
     place = 0
     while place < len(text):
@@ -106,7 +114,7 @@ def _unwrapped(value: Any) -> list[Any]:
 
 def table_rows(data: bytes) -> Iterator[dict[str, Any]]:
     """Rows of a table whose columns have a certain meaning; a ValueError for other tables."""
-    text = data.decode("utf-8-sig")
+    text = decode_text(data)
     delimiter = max(",\t;|", key=text.split("\n", 1)[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = {name: name.strip().lower() for name in reader.fieldnames or () if name}

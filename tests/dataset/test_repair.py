@@ -50,6 +50,8 @@ CONTAINERS = {
     "UTF-16 without a mark": WHOLE.decode().encode("utf-16-be"),
     "Windows-1252": WHOLE.decode().encode("cp1252"),
     "CRLF with a mark": b"\xef\xbb\xbf" + WHOLE.replace(b"\n", b"\r\n"),
+    "Windows-1252 array": json.dumps(ROWS, ensure_ascii=False).encode("cp1252"),
+    "Windows-1252 CSV": TABLE.encode("cp1252"),
     "CR": WHOLE.replace(b"\n", b"\r"),
     "blank lines": WHOLE.replace(b"\n", b"\n\n"),
     "CSV": TABLE.encode(),
