@@ -12,6 +12,7 @@ import shutil
 import time
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import torch
@@ -66,8 +67,10 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     work = attempt_folder(data, asked.job_id, asked.attempt)
     with EventWriter(work, redis_url, asked.job_id, asked.attempt) as events:
         control = Control(redis_url, asked.job_id, asked.attempt)
-        store = Store(os.environ[ARTIFACTS])
-        result = attempt(asked, data=data, artifacts=store, work=work, emit=events.emit, control=control)
+        # What comes from an object store goes with the job: people's data stay on no worker.
+        with TemporaryDirectory(dir=work, prefix=".artifacts-") as cache:
+            store = Store(os.environ[ARTIFACTS], cache=Path(cache))
+            result = attempt(asked, data=data, artifacts=store, work=work, emit=events.emit, control=control)
     return result.model_dump(mode="json")
 
 
