@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from datetime import datetime
 
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from bot.console.parser import build_parser
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     parsed = build_parser().parse_args(arguments)
+    _take_keys_of_object_stores()
     try:
         settings = Settings()
     except ValidationError as error:
@@ -65,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         print(_surprise(settings), file=sys.stderr)
         return 1
+
+
+def _take_keys_of_object_stores() -> None:
+    """Those in `.env` become environment variables: s3fs and the processes that we start look for them there."""
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("AWS_") and value:
+            os.environ.setdefault(name, value)
 
 
 def _run(parsed: argparse.Namespace, settings: Settings) -> int:

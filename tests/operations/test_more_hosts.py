@@ -244,6 +244,25 @@ def dataset(artifacts: Artifacts, source: Path) -> Dataset:
     )
 
 
+def test_the_keys_of_the_store_may_stand_in_the_env_file(object_store, tmp_path):
+    """As the page says; and nothing else of that file reaches the processes that we start."""
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+    lines = [f"{name}={os.environ[name]}" for name in keys] + ["DISCORD_TOKEN=solo-para-el-bot"]
+    (tmp_path / ".env").write_text("\n".join(lines), encoding="utf-8")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AFINA_", "DISCORD_"))}
+    code = "import os, sys; from bot.cli import main; main(['models']); from jobs.artifacts import Artifacts\n"
+    code += "print(Artifacts(sys.argv[1]).list_adapters(), 'DISCORD_TOKEN' in os.environ)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, object_store],
+        cwd=tmp_path,
+        env=bare | {"PYTHONPATH": str(ROOT), "AFINA_DATA_DIR": str(tmp_path / "d")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("[] False\n"), done.stderr
+
+
 async def test_doctor_says_when_the_shared_redis_does_not_answer(shared_redis, tmp_path):
     async def finding(url: str):
         settings = Settings(_env_file=None, data_dir=tmp_path / "d", redis_url=url)
