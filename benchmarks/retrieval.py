@@ -55,14 +55,22 @@ def row(name: str, results: list[Result]) -> str:
     return f"| {name} | " + " | ".join(f"{value:.2f}".replace(".", ",") for value in shown) + " |"
 
 
-def with_constant(folder: Path, name: str, value: float) -> Course:
-    """The course with one constant of the index changed."""
-    before = getattr(course_index, name)
-    setattr(course_index, name, value)
+def with_constants(folder: Path, **values: float) -> Course:
+    """The course with constants of the index changed."""
+    before = {name: getattr(course_index, name) for name in values}
+    for name, value in values.items():
+        setattr(course_index, name, value)
     try:
         return Course.load(folder)
     finally:
-        setattr(course_index, name, before)
+        for name, value in before.items():
+            setattr(course_index, name, value)
+
+
+def without_correction(folder: Path) -> Course:
+    course = Course.load(folder)
+    course._reader._correct = lambda word, before: None
+    return course
 
 
 def with_weights(folder: Path, **changes: float) -> Course:
@@ -74,17 +82,16 @@ def with_weights(folder: Path, **changes: float) -> Course:
 def ablation(folder: Path, items: list[Item]) -> None:
     whole = Course.load(folder)
     analyzer = Analyzer()
-    print(
-        "| variante | página@5 | sección@5 | MRR@10 | mal escrita | espanglish | parafraseada | rechaza | rechaza de más |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ["variante", "página@5", "sección@5", "MRR@10", "mal escrita", "espanglish", "parafraseada"]
+    columns += ["rechaza", "rechaza de más"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     print(row("BM25 sobre `text.split()`", plain_bm25(whole.passages, str.split, items)))
     print(row("BM25 con raíces en español", plain_bm25(whole.passages, analyzer.stems, items)))
     print(row("sin glosario", run(with_weights(folder, **OFF), items)))
     print(row("sin descripciones cotidianas", run(with_weights(folder, described=0.0), items)))
-    print(row("sin corregir erratas", run(with_weights(folder, typo=0.0), items)))
-    print(row("sin peso de los títulos", run(with_constant(folder, "HEADING", 0), items)))
-    print(row("sin las preguntas de cada página", run(with_constant(folder, "QUESTION", 0), items)))
+    print(row("sin corregir erratas", run(without_correction(folder), items)))
+    print(row("sin peso de los títulos", run(with_constants(folder, HEADING=0, TITLE=0, CONCEPT_IN_HEADING=0), items)))
+    print(row("sin las preguntas de cada página", run(with_constants(folder, QUESTION=0), items)))
     print(row("**todo**", run(whole, items)))
 
 
