@@ -72,7 +72,7 @@ def check_steps(
     )
     yield structure
     if deep:
-        from jobs.dataset.deep import look_deep  # ftfy, datasketch and lingua are heavy
+        from jobs.dataset.deep import look_deep  # ftfy and lingua are heavy
 
         more = look_deep(path, scan, limits, count)
         problems = in_order([*structure.problems, *more.problems])

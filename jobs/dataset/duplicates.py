@@ -1,27 +1,26 @@
 """Examples that say the same: exact and near duplicates, contradictions, overlap of two files.
 
-Rule of this file: the later line is told, with the line that it repeats. Near duplicates are found with MinHash over
-pairs of words and then compared word by word, because templates with other words in them are different examples.
-Inputs and answers are compared apart: one input with two answers is a contradiction, not a twin.
+Rule of this file: the later line is told, with the line that it repeats. Near duplicates are found with a
+bottom-k MinHash over pairs of words and then compared word by word, because templates with other words in them are
+different examples. Inputs and answers are compared apart: one input with two answers is a contradiction, not a twin.
+The sketch is our own few lines, because the library for it takes a second to import and each file has its own process.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
-
-from datasketch import MinHash, MinHashLSH
+from zlib import crc32
 
 from jobs.dataset.example import Example, Kind
 from jobs.dataset.fingerprint import Fingerprint, fingerprint
 from jobs.dataset.problem import Problem, make_problem
 from jobs.dataset.words import nearly_equal
 
-PERMUTATIONS: Final = 32
-LIKENESS: Final = 0.6  # Jaccard estimate above which two examples are compared word by word
+SKETCH: Final = 16  # hashes kept of an example
+CROWD: Final = 64  # examples remembered of one hash; more share it in templates only
 WORDS: Final = 400  # of each side that are compared
 CANDIDATES: Final = 6  # compared for one example
 LABEL_WORDS: Final = 5  # the role in front included
@@ -46,26 +45,29 @@ def find_duplicates(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
 
 
 def _find_near(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
-    """Pairs that MinHash proposes and a comparison word by word confirms."""
-    index = MinHashLSH(threshold=LIKENESS, num_perm=PERMUTATIONS)
+    """Pairs whose sketches share values, the most alike first, confirmed word by word."""
     sides = [(item.asked.split()[:WORDS], item.answered.split()[:WORDS]) for item in prints]
-    sketches = MinHash.bulk(
-        [_shingles([*asked, *answered]) for asked, answered in sides], num_perm=PERMUTATIONS, hashfunc=zlib.crc32
-    )
-    for place, sketch in enumerate(sketches):
-        for candidate in sorted(index.query(sketch))[:CANDIDATES]:
+    known: defaultdict[int, list[int]] = defaultdict(list)
+    for place, (asked, answered) in enumerate(sides):
+        values = sketch([*asked, *answered])
+        shared = Counter(candidate for value in values for candidate in known[value])
+        for candidate, _ in shared.most_common(CANDIDATES):
             same_kind = prints[place].kind is prints[candidate].kind
             if same_kind and _twins(sides[place], sides[candidate]):
                 yield make_problem("near_duplicate", prints[place].line, other=prints[candidate].line)
                 break
-        index.insert(place, sketch)
+        for value in values:
+            if len(known[value]) < CROWD:
+                known[value].append(place)
 
 
-def _shingles(words: Sequence[str]) -> list[bytes]:
-    """Pairs of neighbouring words."""
-    if len(words) < 2:
-        return [word.encode() for word in words] or [b""]
-    return [f"{one} {other}".encode("utf-8", "surrogatepass") for one, other in pairwise(words)]
+def sketch(words: Sequence[str]) -> list[int]:
+    """The smallest hashes of the pairs of neighbouring words (a bottom-k MinHash).
+
+    Two texts share about as large a part of their sketches as of their pairs of words.
+    """
+    pairs = {f"{one} {other}" for one, other in pairwise(words)} or set(words)
+    return sorted({crc32(pair.encode("utf-8", "surrogatepass")) for pair in pairs})[:SKETCH]
 
 
 def _twins(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:
