@@ -109,6 +109,8 @@ class ChatCog(commands.Cog):
             parameters=parameters or {},
         )
         await self.services.store.open_chat(chat)
+        if isinstance(place, discord.Thread):
+            await self._resume(place, chat)  # somebody may have been quicker than that row
         await self.pace.turn()
         await place.send(welcome(voice, chat, interaction.user.mention))
         return place
@@ -207,11 +209,12 @@ class ChatCog(commands.Cog):
         """After a start or a lost session: go on where each thread was left."""
         for thread in guild.threads:
             chat = await self.services.store.chat(thread.id)
-            if chat is not None and not chat.closed and not thread.locked:
+            if chat is not None and not chat.closed and not thread.locked and _recent(thread.last_message_id):
                 await self._resume(thread, chat)
 
     async def _resume(self, thread: discord.Thread, chat: ChatThread) -> None:
-        if self.sessions.trigger(thread.id) is not None or not _recent(thread.last_message_id):
+        """Answer what stands unanswered at the end of the thread, or finish an answer that was cut off."""
+        if self.sessions.trigger(thread.id) is not None:
             return
         try:
             await self.pace.turn()

@@ -131,6 +131,17 @@ async def test_a_private_thread_opens_and_plain_messages_are_answered(
     assert [m["content"] for m in served.asked[-1]["messages"]] == ["Sé breve.", "hola", f"{BASE}: hola", "¿y ahora?"]
 
 
+async def test_somebody_who_writes_before_the_thread_is_ready_is_answered(
+    bot: Afina, ana: Person, place: Playground, served: ProtocolEngine
+) -> None:
+    place.faults.delay(1.0, method="PUT", path=".*thread-members.*")
+    await ana.slash("charlar", modelo=BASE, publico=True)
+    thread = await ana.wait_thread(BASE)
+    await ana.say("hola", channel=thread)
+    message = await ana.wait_message(button=DONE, channel=thread, timeout=10)
+    assert message.content == f"{BASE}: hola"
+
+
 async def test_an_answer_grows_by_edits_with_a_mark_and_a_button_to_stop(
     bot: Afina, ana: Person, served: ProtocolEngine
 ) -> None:
