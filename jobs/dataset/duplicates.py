@@ -20,6 +20,7 @@ from jobs.dataset.problem import Problem, make_problem
 from jobs.dataset.words import nearly_equal
 
 SKETCH: Final = 16  # hashes kept of an example
+ALIKE: Final = 3  # twins share at least one in so many values
 CROWD: Final = 64  # examples remembered of one hash; more share it in templates only
 WORDS: Final = 400  # of each side that are compared
 CANDIDATES: Final = 6  # compared for one example
@@ -51,7 +52,9 @@ def _find_near(prints: Sequence[Fingerprint]) -> Iterator[Problem]:
     for place, (asked, answered) in enumerate(sides):
         values = sketch([*asked, *answered])
         shared = Counter(candidate for value in values for candidate in known[value])
-        for candidate, _ in shared.most_common(CANDIDATES):
+        for candidate, values_shared in shared.most_common(CANDIDATES):
+            if values_shared * ALIKE < len(values):
+                break
             same_kind = prints[place].kind is prints[candidate].kind
             if same_kind and _twins(sides[place], sides[candidate]):
                 yield make_problem("near_duplicate", prints[place].line, other=prints[candidate].line)
