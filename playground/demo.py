@@ -50,7 +50,7 @@ async def run(options: argparse.Namespace) -> int:
         if options.json is not None:
             options.json.write_text(json.dumps(account, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         if options.svg is not None:
-            options.svg.write_text(terminal.console.export_svg(title="scripts/demo"), encoding="utf-8")
+            options.svg.write_text(terminal.picture("scripts/demo"), encoding="utf-8")
         if options.keep and code == 0:
             terminal.note(f"Sigue en marcha hasta Ctrl-C. Discord de bolsillo: {place.control_url}")
             await waiting

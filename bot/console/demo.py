@@ -71,8 +71,9 @@ def _guest(arguments: argparse.Namespace, folder: Path) -> Child:
     command = [sys.executable, "-m", "playground.demo", "--ready-file", str(ready), "--folder", str(folder / "demo")]
     if arguments.keep:
         command.append("--keep")
-    if arguments.json is not None:
-        command += ["--json", str(arguments.json.resolve())]
+    for option in ("json", "svg"):
+        if (path := getattr(arguments, option)) is not None:
+            command += [f"--{option}", str(path.resolve())]
     return Child(name="guest", command=command, environment={}, ready_file=ready, grace=10.0)
 
 

@@ -65,6 +65,7 @@ def build_parser() -> Parser:
     demo = add("demo", "enseña todo Afina en esta máquina, sin token ni GPU")
     demo.add_argument("--keep", action="store_true", help="al terminar, sigue en marcha hasta Ctrl-C")
     demo.add_argument("--json", type=Path, metavar="ARCHIVO", help="guarda cifras y conversación")
+    demo.add_argument("--svg", type=Path, metavar="ARCHIVO", help="guarda una imagen de la terminal")
     up = add("up", "arranca Redis, el trabajador, el motor y el bot (necesita DISCORD_TOKEN)")
     up.add_argument("--sin-bot", action="store_true", help="todo menos el bot")
     add("bot", "arranca solo el bot")
