@@ -67,7 +67,7 @@ class AskCog(commands.Cog):
 
     async def answer_interaction(self, interaction: Interaction, question: str) -> None:
         """Answer a command, menu or button with a public card."""
-        owner = owner_of(interaction)
+        owner = _asker(interaction)
         await self.spend(owner)
         await interaction.response.defer(thinking=True)
         key = (interaction.channel_id or 0, interaction.user.id)
@@ -190,7 +190,7 @@ class Details(Action, cog="ask", verb="more"):
     async def run(self, interaction: Interaction) -> None:
         question, _ = _asked_here(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
-        answer = await services_of(interaction).lessons.answer(question, guild_id=interaction.guild_id)
+        answer = await services_of(interaction).lessons.answer(question, guild_id=_asker(interaction).guild_id)
         if not answer.details:
             raise WrongState("El curso no dice más sobre esto.")
         await interaction.followup.send(view=details_card(answer))
@@ -202,7 +202,7 @@ class _Vote(Action, cog="ask", verb="vote"):
 
     async def run(self, interaction: Interaction) -> None:
         question, text = _asked_here(interaction)
-        services, owner = services_of(interaction), owner_of(interaction)
+        services, owner = services_of(interaction), _asker(interaction)
         await interaction.response.defer(ephemeral=True, thinking=True)
         message_id = interaction.message.id if interaction.message else 0
         await services.store.add_vote(message_id, owner, str(self.value), "answer", {"question": question})
@@ -248,6 +248,14 @@ def buttons(answer: Answer) -> list[discord.ui.Item[Any]]:
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
     return [Details, Useful, NotUseful, Near]
+
+
+def _asker(interaction: Interaction) -> Owner:
+    """Who asks, in which server; server 0, with the course as it ships, in direct messages that belong to none."""
+    try:
+        return owner_of(interaction)
+    except BadInput:
+        return Owner(guild_id=0, user_id=interaction.user.id)
 
 
 def _asked_here(interaction: Interaction) -> tuple[str, str]:

@@ -20,17 +20,17 @@ class Signs:
 
     strong: float = 2.2  # a concept named by a word of the field; the first two count
     weak: float = 0.6  # each word of a name that only has words of everyday life
-    plain: float = 0.5  # a plain word of the field
+    plain: float = 0.5  # a plain word of the field; the first two count
     described: float = 0.4  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
     most: float = 2.0
     familiar: float = 0.15  # another word that the course uses
-    headline: float = 0.6  # the same, when a title or heading uses it
+    headline: float = 0.7  # the same, when a title or heading uses it
     jargon: float = 0.9  # the same, when the course writes it like jargon
     foreign: float = -1.6
     unknown: float = -0.8
     absent: float = -1.2  # a named concept that the course never mentions
-    enough: float = 0.55
+    enough: float = 0.58
 
 
 def weigh(query: Query, index: Index, signs: Signs) -> float:
@@ -47,7 +47,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
     return (
         signs.strong * min(strong, 2)
         + signs.weak * sum(query.weak[concept] for concept in field if concept in query.weak)
-        + signs.plain * (len(here) - len(field))
+        + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)
         + signs.foreign * len(query.foreign)

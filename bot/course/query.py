@@ -46,6 +46,7 @@ class Query:
     tokens: dict[str, float]  # stems and concept tokens → weight
     named: tuple[str, ...]  # concept ids whose name the question says
     weak: dict[str, int]  # those of them named only by words that everyday life uses too → how many words
+    plain: int  # plain words of the field that it says, everyday ones not counted
     described: dict[str, float]  # concept ids that the question only describes → score of the description
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
@@ -105,6 +106,7 @@ class Reader:
             tokens=tokens,
             named=named,
             weak=self._weak(found, sequence, guessed),
+            plain=len(self._plain_words(found, sequence)),
             described=described,
             familiar=left["familiar"],
             foreign=left["foreign"],
@@ -120,6 +122,10 @@ class Reader:
             if names <= doubtful:
                 weak[concept] = len(names)
         return weak
+
+    def _plain_words(self, found: list[tuple[str, frozenset[int]]], sequence: list[str]) -> set[str]:
+        stems = {sequence[place] for concept, places in found if concept.startswith(PLAIN) for place in places}
+        return stems - self._analyzer.light - self._analyzer.stop
 
     def _kind(self, word: str, stem: str) -> str | None:
         """What a content word says about the subject of the question; None: nothing."""

@@ -199,3 +199,22 @@ async def test_the_guide_recommends_with_reasons_pages_and_the_next_command(plac
     assert "Afina un modelo" in advice.text
     assert "/afinar" in advice.text
     assert "LoRA en dos minutos" in advice.text
+
+
+async def test_a_new_post_in_the_chosen_forum_is_answered_when_the_course_knows(place: Playground, bot: Afina) -> None:
+    boss, ana = place.person("Jefa", admin=True), place.person("Ana")
+    await place.wait_bot("curso")
+    forum = next(channel for channel in await boss.channels() if channel.name == "ayuda")
+    await (await boss.slash("curso foro", canal=forum)).done()
+    known = await ana.start_thread("No entiendo el sobreajuste", channel=forum, content="¿qué es?")
+    await ana.wait_message(contains="pérdida de validación", button="Más detalle", channel=known)
+    unknown = await ana.start_thread("Receta de tortilla", channel=forum, content="¿con cebolla?")
+    await asyncio.sleep(0.5)
+    assert len(await ana.history(channel=unknown)) == 1
+
+
+async def test_in_direct_messages_the_course_answers_too(place: Playground, bot: Afina) -> None:
+    ana = place.person("Ana")
+    await place.wait_bot("preguntar")
+    answer = await (await ana.slash("preguntar", channel=await ana.direct(), pregunta=QUESTION)).done()
+    assert "4 bits" in answer.text
