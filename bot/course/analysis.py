@@ -8,6 +8,7 @@ are lower-cased, accents folded, chat spelling undone and stemmed (Snowball Span
 from __future__ import annotations
 
 import re
+import threading
 import tomllib
 import unicodedata
 from collections.abc import Iterable
@@ -36,6 +37,9 @@ def fold(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
 
 
+REMEMBERED = 500_000  # words whose analysis is kept; people can type without end
+
+
 class Analyzer:
     """Splits, folds, and stems; holds the word lists of `words.toml`.
 
@@ -46,7 +50,8 @@ class Analyzer:
     def __init__(self) -> None:
         lists = tomllib.loads(resources.files("bot.course").joinpath("words.toml").read_text(encoding="utf-8"))
         self._stemmer = Stemmer.Stemmer("spanish")
-        self._stems: dict[str, str] = {}  # both grow with the words that are seen, as an index does
+        self._lock = threading.Lock()
+        self._stems: dict[str, str] = {}
         self._words: dict[str, tuple[str, ...]] = {}
         self.chat: dict[str, str] = {fold(short): fold(long) for short, long in lists["chat"].items()}
         self.stop = frozenset(_words(lists["stop"].values()))
@@ -60,6 +65,8 @@ class Analyzer:
         for whole in _WORD.findall(fold(text)):
             words = self._words.get(whole)
             if words is None:
+                if len(self._words) >= REMEMBERED:
+                    self._words.clear()
                 words = self._words[whole] = self._take_apart(whole)
             found.extend(words)
         return found
@@ -86,11 +93,19 @@ class Analyzer:
 
     def stem(self, word: str) -> str:
         """Stem of one folded word; numbers and words with digits stay as they are."""
-        if word not in self._stems:
+        stem = self._stems.get(word)
+        if stem is None:
+            stem = self._stems[word] = self._new_stem(word)
+        return stem
+
+    def _new_stem(self, word: str) -> str:
+        if len(self._stems) >= REMEMBERED:
+            self._stems.clear()
+        if not (word.isalpha() and word.isascii()):
+            return word
+        with self._lock:  # a Snowball stemmer must not be used by two threads at once
             # Snowball knows «-ción», not the folded «-cion».
-            plain = word.isalpha() and word.isascii()
-            self._stems[word] = fold(self._stemmer.stemWord(_FOLDED_ION.sub("ión", word))) if plain else word
-        return self._stems[word]
+            return fold(self._stemmer.stemWord(_FOLDED_ION.sub("ión", word)))
 
     def stems(self, text: str) -> list[str]:
         """Stems without stop words; the order is kept."""

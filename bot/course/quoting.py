@@ -23,10 +23,11 @@ CODE = 500  # a longer code block is not quoted in the short answer
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+(?=[A-ZÁÉÍÓÚÑ¿¡«\"*`(])")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-_DIVIDER = re.compile(r"^\|?[\s:|-]*-{3,}[\s:|-]*$")
+_DIVIDER = re.compile(r"^(?=.*---)[\s:|-]+$")
 _ITEM = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _HEADING = re.compile(r"^#{1,6}\s|^\*\*[^*]{3,80}\*\*:?$")
-_DEFINITION = re.compile(r"^(?:\W*\w+){1,9}?\W+(?:es|son|significa|consiste|son las siglas|permite|describen?)\b")
+_WORD = re.compile(r"\w+")
+_DEFINING = frozenset({"es", "son", "significa", "consiste", "permite", "describe", "describen"})
 _ASKS_FOR_CODE = re.compile(r"c[oó]digo|script|comando|instal|ejemplo|formato|jsonl|plantilla|config|python", re.I)
 
 
@@ -90,7 +91,7 @@ class Quoter:
         named = self._glossary.find(self._analyzer.sequence(sentence))
         held = set(stems) | {CONCEPT + concept for concept, _ in named}
         total = sum(weight for token, weight in query.tokens.items() if token in held)
-        if query.defines and _DEFINITION.search(sentence):
+        if query.defines and not _DEFINING.isdisjoint(_WORD.findall(sentence)[1:11]):
             total *= 1.3
         return total / (1 + len(stems) / 60)
 

@@ -17,6 +17,7 @@ from markdown_it.token import Token
 from bot.course.passage import MAX_PASSAGE, Document, Passage
 
 SMALL = 600  # characters: a section below it may share its passage with its next sibling
+LONGEST_HEADING = 300  # characters
 QUESTIONS = "preguntas que responde esta pagina"  # heading of a page's list of questions: metadata, not text
 
 _BOLD_LINE = re.compile(r"\*\*([^*\n]{3,80})\*\*:?\s*$")
@@ -45,7 +46,7 @@ def plain(markdown: str) -> str:
     text = _DIRECTIVE.sub("", markdown)
     text = _IMAGE.sub(lambda match: match.group(1), text)
     text = _LINK.sub(lambda match: match.group(1), text)
-    text = re.sub(r"^\s*\|?[\s:|-]*-{3,}[\s:|-]*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(?=.*---)[ \t:|-]+$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^[ \t]*\|\s*|\s*\|[ \t]*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"\s+\|\s+", " — ", text)
     text = re.sub(r"[ \t]{2,}", " ", text)
@@ -160,7 +161,7 @@ class Splitter:
 
 def _heading(token: Token, text: str) -> tuple[int, str] | None:
     if token.type == "heading_open":
-        return int(token.tag[1]), clean_heading(text.lstrip("#").partition("\n")[0])
+        return int(token.tag[1]), clean_heading(text.lstrip("#").partition("\n")[0][:LONGEST_HEADING])
     if token.type == "paragraph_open" and (bold := _BOLD_LINE.match(text)):
         return _PSEUDO_LEVEL, clean_heading(bold.group(1))
     return None

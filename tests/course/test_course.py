@@ -1,5 +1,6 @@
 """A course folder can be searched, and every passage can be found again in its file."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,10 @@ def test_an_empty_folder_is_a_course_that_finds_nothing(tmp_path: Path) -> None:
     empty = Course.load(tmp_path)
     assert empty.search("¿qué es LoRA?") == []
     assert not empty.look_up("¿qué es LoRA?").found
+
+
+def test_many_threads_may_search_at_once(course: Course) -> None:
+    questions = [f"¿qué es LoRA y la palabra{number}ación?" for number in range(300)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda question: course.search(question, 3), questions))
+    assert all(found[0].file == "lora.md" for found in results)

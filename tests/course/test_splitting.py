@@ -64,3 +64,12 @@ def test_front_matter_is_not_text() -> None:
 )
 def test_plain_text_keeps_labels_and_drops_addresses(markdown: str, readable: str) -> None:
     assert plain(markdown) == readable
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "hostile", ["-" * 5000 + "x", "|" * 5000, "[" * 5000, "*" * 5000, "a" * 5000, "# " + "#" * 5000]
+)
+def test_a_hostile_line_costs_no_time(hostile: str) -> None:
+    for passage in split(f"# Página\n\n{hostile}\n\nTexto."):
+        plain(passage.text)
