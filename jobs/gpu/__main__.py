@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = {name: value for name, value in ENVIRONMENT.items() if not (networked and name.endswith("_OFFLINE"))}
     os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional kernel at each import
     return int(args.command(args))
 
 
