@@ -19,7 +19,7 @@ class Prompts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def render(self, name: str, **variables: str) -> str:
+    def render(self, name: str, /, **variables: str) -> str:
         """The text of `NAME.md` with its variables filled in; PromptError when names do not match."""
         path = self._folder / f"{name}.md"
         try:
