@@ -1,3 +1,5 @@
+"""A course of two pages for the tests."""
+
 from pathlib import Path
 
 import pytest
