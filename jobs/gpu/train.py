@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from peft import PeftModel
+from rq.timeouts import BaseTimeoutException
 
 from jobs.attempt import Control, EventWriter, attempt_folder
 from jobs.catalog import load_catalog
@@ -86,6 +87,8 @@ def attempt(
         raise
     except AfinaError as error:
         emit(EventType.FAILED, error.message, "error", code=error.code, hint=error.hint)
+        raise
+    except BaseTimeoutException:  # RQ's alarm: the worker that set it tells
         raise
     except Exception as error:  # a bug; people get a sentence, the log gets the traceback
         logger.exception("job %s failed", request.rq_id)

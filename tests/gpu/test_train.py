@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from rq.timeouts import JobTimeoutException
 from safetensors.torch import load_file
 
 from jobs.contract import EventType, Method, Objective, Phase, Recipe, TrainResult, Verdict
@@ -236,6 +237,15 @@ class TestFailing:
     def test_a_recipe_that_no_engine_can_serve_is_refused_before_work(self, bench: Bench) -> None:
         with pytest.raises(RecipeError):
             bench.run(bench.request(colour_rows(), QUICK.model_copy(update={"rank": 128})))
+
+    def test_running_out_of_time_is_left_to_the_worker_to_tell(self, bench: Bench, monkeypatch) -> None:
+        def late(*args: object) -> None:
+            raise JobTimeoutException("late")
+
+        monkeypatch.setattr("jobs.gpu.publish.write_results", late)
+        with pytest.raises(JobTimeoutException):
+            bench.run(bench.request(colour_rows()))
+        assert not bench.events(EventType.FAILED)
 
     def test_a_bug_is_told_without_a_traceback(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("jobs.gpu.publish.write_results", lambda *a: 1 / 0)
