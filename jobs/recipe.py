@@ -271,12 +271,7 @@ def explain(recipe: Recipe, stats: DataStats) -> list[tuple[str, str]]:
     if recipe.objective is not Objective.SFT:
         rows.append(("beta", f"Beta {recipe.beta:g}: cuánto se le permite alejarse de la base.".replace(".", ",", 1)))
     if recipe.dora:
-        rows.append(
-            (
-                "dora",
-                "DoRA: ajusta por separado tamaño y dirección; es más lento y el motor incluido solo la sirve fusionada.",
-            )
-        )
+        rows.append(("dora", "DoRA: ajusta aparte tamaño y dirección; es más lento y el motor incluido no lo sirve."))
     if recipe.rslora:
         rows.append(("rslora", "rsLoRA: escala con la raíz del rango, útil con rangos altos."))
     if recipe.gradient_checkpointing:
