@@ -91,6 +91,11 @@ class Evening:
         card = await self._upload("avisos-borrador.jsonl", broken.text, contains="Hay que corregirlo")
         for line in broken.mistakes:
             self._expect(re.search(rf"\b{line}\b", card.text), f"no dice que falla la línea {line}", card)
+        self.terminal.person("Ana", "[Reparar]")
+        await card.click("Reparar")
+        mended = await self.ana.wait_message(contains="Reparado", channel=self.workshop, timeout=30)
+        await self._show(mended)
+        self._expect("Hay que corregirlo" not in mended.text, "lo reparado todavía tiene errores", mended)
 
     async def upload_good(self) -> None:
         train, heldout = task.rows(seed=1)

@@ -69,7 +69,10 @@ def _fix(path: Path, out: Path, limits: Limits, *, quiet: bool) -> bool:
     if repair.report is None:
         say.print("No queda ninguna línea utilizable, así que no he escrito nada.", markup=False)
         return False
-    say.print(f"\n{out}: {repair.report.usable} ejemplos utilizables. El original no se ha tocado.", markup=False)
+    say.print(
+        f"\n{out}: {plural(repair.usable, 'ejemplo', 'utilizable')}. El original no se ha tocado.",
+        markup=False,
+    )
     for change in repair.changes[:_SHOWN_LINES]:
         where = f"línea {change.line}: " if change.line is not None else ""
         say.print(f"  {where}{change.message}", markup=False)
@@ -78,10 +81,15 @@ def _fix(path: Path, out: Path, limits: Limits, *, quiet: bool) -> bool:
     return repair.report.verdict != "rejected"
 
 
+def plural(number: int, *words: str) -> str:
+    return f"{number} " + " ".join(word if number == 1 else f"{word}s" for word in words)
+
+
 def show(report: Report) -> None:
     say = Console(soft_wrap=True)
-    usable = "" if report.usable is None else f" · {report.usable} utilizables"
-    title = f"{report.file} · {report.format or 'no es JSONL'} · {report.examples} ejemplos{usable}"
+    usable = "" if report.usable is None else f" · {plural(report.usable, 'utilizable')}"
+    examples = plural(report.examples, "ejemplo")
+    title = f"{report.file} · {report.format or 'no es JSONL'} · {examples}{usable}"
     say.print(Text.assemble((title, "bold"), "   ", _VERDICT[report.verdict]))
     order = sorted(report.problems, key=lambda p: (list(_MARK).index(p.severity), p.code))
     for (severity, _), group in groupby(order, key=lambda p: (p.severity, p.code)):
