@@ -92,7 +92,9 @@ class Reader:
                 kinds[kind].append(stem)
         found = self._glossary.find(sequence)
         named = tuple(dict.fromkeys(concept for concept, _ in found))
-        used = frozenset[int]().union(*(places for concept, places in found if not concept.startswith(PLAIN)))
+        weak = self._weak(found, sequence, guessed)
+        clear = (places for concept, places in found if not concept.startswith(PLAIN) and concept not in weak)
+        used = frozenset[int]().union(*clear)
         spent = used | guessed | foreign
         rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
@@ -105,7 +107,7 @@ class Reader:
             question=question,
             tokens=tokens,
             named=named,
-            weak=self._weak(found, sequence, guessed),
+            weak=weak,
             plain=len(self._plain_words(found, sequence)),
             described=described,
             familiar=left["familiar"],
