@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.records import CONSOLE, Model
+from bot.render.evaluation import headline
 from bot.settings import Settings
 from bot.store import Store
 
@@ -55,4 +56,4 @@ def _score(model: Model) -> tuple[str, str]:
     tuned = model.evaluation.tuned
     best = tuned.accuracy or tuned.exact_match
     score = f"{best.value:.0%}" if best else (f"{tuned.chrf.value:.1f}" if tuned.chrf else "—")
-    return score, model.evaluation.summary
+    return score, headline(model.evaluation)

@@ -195,7 +195,8 @@ async def _follow(store: Store, job_id: str) -> int:
     say.print(f"{model.name} está listo.", markup=False, style="bold green")
     if model.evaluation is not None:
         say.print(table(model.evaluation).strip("`\n"), markup=False, highlight=False)
-        say.print(f"{model.evaluation.summary}\n{details(model.evaluation)}", markup=False, highlight=False)
+        told = f"{model.evaluation.summary}\n{details(model.evaluation)}".replace("\n-# ", "\n")
+        say.print(told, markup=False, highlight=False)
     say.print(f'\nCharla con él: afina chat {model.name} --message "…"', markup=False, style="dim", highlight=False)
     return 0
 
