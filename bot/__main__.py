@@ -8,15 +8,13 @@ supervisor starts it again, and everything goes on from the store.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from bot import logs
 from bot.client import Afina, redirect
 from bot.engine import EngineClient
 from bot.lessons import Lessons
+from bot.lock import AlreadyRunning, only_one
 from bot.progress import ProgressFeed
 from bot.prompts import Prompts
 from bot.scheduler import Scheduler
@@ -51,22 +50,6 @@ entonces contestará en los hilos solo cuando lo mencionen."""
 SECOND_BOT = "Ya hay un bot en marcha con esta carpeta de datos ({folder}). Para el otro, o usa otra AFINA_DATA_DIR."
 
 
-class AlreadyRunning(Exception):
-    """Another bot holds the lock of this data folder."""
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the lock of a data folder for as long as the block runs; the kernel frees it when the process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "bot.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AlreadyRunning from error
-        yield
-
-
 def main() -> int:
     started = time.monotonic()
     settings = Settings()
@@ -75,7 +58,7 @@ def main() -> int:
         print(NOT_SET_UP, file=sys.stderr)  # noqa: T201
         return 1
     try:
-        with only_one(settings.data_dir / "run"):
+        with only_one(settings.data_dir / "run" / "bot.lock"):
             return asyncio.run(serve(settings, settings.discord_token.get_secret_value(), started))
     except AlreadyRunning:
         print(SECOND_BOT.format(folder=settings.data_dir), file=sys.stderr)  # noqa: T201

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
+from bot.lock import only_one
 from bot.records import Job, Owner
 from bot.settings import Settings
 from bot.store import Store, StoreUnavailable
 from jobs.artifacts import Artifacts
 from jobs.attempt import attempt_folder, read_event_file
 from jobs.contract import Event, EventType, JobState, WorkerInfo
-from jobs.errors import AfinaError, QueueUnavailable
+from jobs.errors import QueueUnavailable
 from jobs.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -76,20 +75,6 @@ def target(job: Job, workers: Sequence[WorkerInfo], fits: Fits) -> str | None:
     return min(able, key=lambda worker: (worker.current_job is not None, worker.name)).name
 
 
-@contextlib.asynccontextmanager
-async def only_one(path: Path) -> AsyncIterator[None]:
-    """Hold a lock file. Raises AfinaError when another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AfinaError(
-                "Ya hay otro bot en marcha con esta carpeta de datos.", hint="Detén uno de los dos, o usa otra carpeta."
-            ) from None
-        yield
-
-
 class Scheduler:
     """`run()` works until it is cancelled. `fits`: may this job run on that worker? `artifacts`: where finished
     adapters are looked for when their result got lost."""
@@ -127,7 +112,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Raises AfinaError when another process schedules for this data folder."""
-        async with only_one(self._settings.data_dir / "run" / "scheduler.lock"):
+        with only_one(self._settings.data_dir / "run" / "scheduler.lock"):
             await asyncio.to_thread(self._artifacts.sweep)
             while True:
                 await self._tick_safely()

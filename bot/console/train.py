@@ -28,17 +28,17 @@ from bot.console.check import examine, show
 from bot.console.stack import Stack
 from bot.datasets import limits_of
 from bot.errors import BadInput
+from bot.lock import AlreadyRunning, only_one
 from bot.progress import ProgressFeed, view
 from bot.records import CONSOLE, Dataset, Job
 from bot.render.evaluation import details, table
-from bot.scheduler import Scheduler, only_one
+from bot.scheduler import Scheduler
 from bot.settings import Settings
 from bot.store import Store
 from jobs.artifacts import Artifacts
 from jobs.catalog import load_catalog
 from jobs.contract import Event, JobState, Method, Objective, Preset, Recipe
 from jobs.dataset import Report
-from jobs.errors import AfinaError
 from jobs.queue import Queue
 from jobs.recipe import DataStats, check_recipe, recommend
 
@@ -135,9 +135,9 @@ def _sha256(path: Path) -> str:
 async def _somebody_who_trains(settings: Settings, store: Store) -> AsyncIterator[None]:
     """A bot that already runs here, or Redis, a worker and a scheduler of our own."""
     try:
-        async with only_one(settings.data_dir / "run" / "scheduler.lock"):
+        with only_one(settings.data_dir / "run" / "scheduler.lock"):
             pass
-    except AfinaError:
+    except AlreadyRunning:
         yield
         return
     async with Stack(settings, bot=False, engine=False, logs=True) as stack:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from bot.lock import only_one
 from bot.records import Dataset, Job, Owner
-from bot.scheduler import Scheduler, only_one, pick, target
+from bot.scheduler import Scheduler, pick, target
 from bot.settings import Settings
 from bot.store import Store
 from jobs.attempt import attempt_folder, connect
@@ -335,9 +336,8 @@ class TestRunning:
         assert (await store.job(job.id)).state is JobState.DISPATCHED
 
     async def test_one_scheduler_at_a_time(self, tmp_path):
-        async with only_one(tmp_path / "run" / "lock"):
-            with pytest.raises(AfinaError, match="otro bot"):
-                async with only_one(tmp_path / "run" / "lock"):
-                    pass
-        async with only_one(tmp_path / "run" / "lock"):
+        second = only_one(tmp_path / "run" / "lock")
+        with only_one(tmp_path / "run" / "lock"), pytest.raises(AfinaError, match="otro bot"), second:
+            pass
+        with only_one(tmp_path / "run" / "lock"):
             pass
