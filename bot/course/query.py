@@ -20,6 +20,12 @@ from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
 _DEFINES = re.compile(r"\b(que (es|son|significa|quiere decir)|en que consiste|what (is|are)|defin|explica|concepto)")
+# «¿Quién fundó OpenAI?», but not «¿quién hizo este curso?»
+_BIOGRAPHY = re.compile(
+    r"\b(?:quien(?:es)?|who) (?:es|son|fue|fueron|era|creo|crearon|fundo|fundaron|invento|inventaron|gano|descubrio"
+    r"|escribio|dirige|manda|is|was|are|were|invented|created|founded|owns|won|wrote|discovered)\b"
+    r"(?! (?:el|la|the) (?:autor|autora|author)\b)(?!.*\b(?:curso|guia|repositorio|leccion|course|guide|esto|este)\b)"
+)
 SURE = 7  # letters from which on a corrected word is taken for what it was corrected to
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
@@ -29,14 +35,14 @@ class Weights:
     """How much each kind of token counts; found on questions of the shipped course (docs/curso.md)."""
 
     word: float = 1.0
-    light: float = 0.55  # everyday words
+    light: float = 0.7  # everyday words
     typo: float = 0.8  # times closeness
     named: float = 1.3  # a concept that the question names
-    bridge: float = 0.6  # a plain word with its synonyms (ids that start with w-)
+    bridge: float = 0.4  # a plain word with its synonyms (ids that start with w-)
     described: float = 1.4  # a concept that the question only describes; times its share of the best score
     near: float = 0.35
     concepts: int = 5  # how many described concepts at most
-    enough: float = 6.5  # score of a description that counts in full
+    enough: float = 7.0  # score of a description that counts in full
     sharp: float = 2.0  # how fast a weaker description loses weight
 
 
@@ -52,6 +58,7 @@ class Query:
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
     defines: bool  # it asks what something is
+    biography: bool  # it asks who somebody is, or who made something
 
 
 class Reader:
@@ -103,6 +110,7 @@ class Reader:
         left = {
             kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
         }
+        spelt_out = " ".join(analyzer.words(question))
         return Query(
             question=question,
             tokens=tokens,
@@ -113,7 +121,8 @@ class Reader:
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
-            defines=bool(_DEFINES.search(" ".join(analyzer.words(question)))),
+            defines=bool(_DEFINES.search(spelt_out)),
+            biography=bool(_BIOGRAPHY.search(spelt_out)),
         )
 
     def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> dict[str, int]:
