@@ -123,6 +123,8 @@ class RedisServer:
             self._process.terminate()  # harmless when it is gone already; the thread waits for its end
         if self._thread:
             self._thread.join()
+            if self._socket.parent != self._folder.resolve():  # ours alone while we hold the lock
+                shutil.rmtree(self._socket.parent, ignore_errors=True)
         if self._lock:
             self._lock.close()
 
