@@ -27,7 +27,7 @@ class Signs:
     familiar: float = 0.12  # another word that the course uses
     headline: float = 0.7  # the same, when a title or heading uses it
     jargon: float = 0.85  # the same, when the course writes it like jargon
-    foreign: float = -1.8
+    foreign: float = -1.8  # a word of another subject
     unknown: float = -1.1
     absent: float = -1.6  # a named concept that the course never mentions
     biography: float = -1.6  # who somebody is, who founded something
@@ -51,7 +51,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)
-        + signs.foreign * len(query.foreign)
+        + _foreign(query, index, signs)
         + signs.unknown * len(query.unknown)
         + signs.absent * absent
         + signs.biography * query.biography
@@ -62,3 +62,10 @@ def _familiar(stem: str, index: Index, signs: Signs) -> float:
     if stem in index.jargon:
         return signs.jargon
     return signs.headline if stem in index.headline else signs.familiar
+
+
+def _foreign(query: Query, index: Index, signs: Signs) -> float:
+    """Words of another subject, unless a heading of this course is about just that: a server's «Horario de clases»."""
+    asked, foreign = query.tokens.keys(), set(query.foreign)
+    here = bool(foreign) and any(foreign <= heading and len(heading & asked) >= 2 for heading in index.headings)
+    return (signs.headline if here else signs.foreign) * len(foreign)

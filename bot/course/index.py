@@ -54,6 +54,7 @@ class Index:
         self._glossary = glossary
         self.vocabulary: set[str] = set()  # folded words of the texts
         self.headline: set[str] = set()  # stems of titles and headings: what the course is about
+        self.headings = self._headings()
         self.jargon: set[str] = set()  # stems that the texts write as jargon: QAT, Q4_K_M, DataFrame
         self._prose = np.array([_prose(passage) for passage in self.passages], dtype=np.float32)
         self._defines = self._definitions()
@@ -94,6 +95,11 @@ class Index:
                 concepts.update(self._concepts(passage.title))
             introduced.append(frozenset(concepts))
         return introduced
+
+    def _headings(self) -> frozenset[frozenset[str]]:
+        """The content stems of each title and heading."""
+        names = {name for passage in self.passages for name in (passage.title, *passage.heading, *self._inner(passage))}
+        return frozenset(frozenset(self._analyzer.stems(name)) for name in names)
 
     def _named_by(self, heading: str) -> list[str]:
         sequence = self._analyzer.sequence(heading)

@@ -7,14 +7,17 @@ in docs/curso.md. The limits here are a little below them, so that a page may ch
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.course import Course
+from bot.course.analysis import Analyzer
 from bot.course.ask_json import ask_object
 from bot.course.evaluate import evaluate, read_items
+from bot.course.glossary import Glossary
 from bot.errors import BadInput
 from bot.llm import QuotingAnswerer
 from bot.settings import ROOT
@@ -101,6 +104,29 @@ def test_a_named_concept_that_a_course_never_mentions_is_not_covered(course: Cou
 def test_a_word_that_only_this_course_uses_is_covered(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# El método zepelín\n\nEl método zepelín entrena por las noches.", encoding="utf-8")
     assert Course.load(tmp_path).look_up("¿qué es el método zepelín?").found
+
+
+def test_a_word_of_another_subject_is_covered_when_a_heading_is_about_just_that(tmp_path: Path) -> None:
+    (tmp_path / "servidor.md").write_text("# Servidor\n\n## Precio del curso\n\nEl curso es gratis.\n", "utf-8")
+    with_page = Course.load(ROOT / "course", tmp_path)
+    assert with_page.look_up("¿cuál es el precio del curso?").found
+    assert not with_page.look_up("¿qué precio tiene el pan?").found
+
+
+@pytest.mark.parametrize(
+    ("question", "about_the_course"),
+    [("¿quién fundó OpenAI?", False), ("kien creo chatgpt", False), ("¿quién es el autor de este curso?", True)],
+)
+def test_asking_who_somebody_is_counts_against(course: Course, question: str, about_the_course: bool) -> None:
+    assert course.look_up(question).query.biography is not about_the_course
+
+
+def test_the_glossary_gives_a_description_to_few_concepts() -> None:
+    owners: dict[str, set[str]] = defaultdict(set)
+    for concept in Glossary(Analyzer()).concepts.values():
+        for phrase in concept.says.split(","):
+            owners[phrase.strip()].add(concept.id)
+    assert {phrase: ids for phrase, ids in owners.items() if phrase and len(ids) > 2} == {}
 
 
 def test_the_json_of_an_answer_has_the_documented_shape(shipped: Course) -> None:
