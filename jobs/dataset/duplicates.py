@@ -17,13 +17,15 @@ from zlib import crc32
 from jobs.dataset.example import Example, Kind
 from jobs.dataset.fingerprint import Fingerprint, fingerprint
 from jobs.dataset.problem import Problem, make_problem
-from jobs.dataset.words import nearly_equal
+from jobs.dataset.words import nearly_equal, only_added
 
 SKETCH: Final = 16  # hashes kept of an example
 ALIKE: Final = 3  # twins share at least one in so many values
 CROWD: Final = 64  # examples remembered of one hash; more share it in templates only
 WORDS: Final = 400  # of each side that are compared
 CANDIDATES: Final = 6  # compared for one example
+COURTESY_WORDS: Final = 2  # more or less in an input, where the answer is the same
+STRANGERS_IN: Final = 15  # words of an answer to the same input, of which one may be another
 LABEL_WORDS: Final = 5  # the role in front included
 CONTRADICTION_WORDS: Final = 30  # two longer answers to one input are variants, not contradictions
 
@@ -74,9 +76,21 @@ def sketch(words: Sequence[str]) -> list[int]:
 
 
 def _twins(one: tuple[list[str], list[str]], other: tuple[list[str], list[str]]) -> bool:
-    """Both sides nearly equal. Where the answer is a label, inputs are told apart by every word."""
+    """Both sides nearly equal. Where the answer is a label, inputs are told apart by every word.
+
+    Where one side is the same and the answer says something, the other may differ in a little more: a courtesy around
+    one question, a word or two in a long answer to it.
+    """
     label = max(len(one[1]), len(other[1])) <= LABEL_WORDS and bool(one[0])
-    return nearly_equal(one[0], other[0], only_slips=label) and nearly_equal(one[1], other[1], only_slips=label)
+    if nearly_equal(one[0], other[0], only_slips=label) and nearly_equal(one[1], other[1], only_slips=label):
+        return True
+    if label or not one[0]:
+        return False
+    answers = (one[1], other[1])
+    if nearly_equal(*answers):
+        return only_added(one[0], other[0], at_most=COURTESY_WORDS)
+    longest = max(len(one[1]), len(other[1]))  # shorter answers that differ contradict each other
+    return one[0] == other[0] and longest > CONTRADICTION_WORDS and nearly_equal(*answers, strangers_in=STRANGERS_IN)
 
 
 def find_contradictions(prints: Iterable[Fingerprint]) -> Iterator[Problem]:

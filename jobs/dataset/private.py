@@ -30,7 +30,7 @@ _SECRETS: Final = tuple(
         ("token de GitHub", r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})\b"),
         ("token de GitLab", r"\bglpat-[A-Za-z0-9_-]{20,}"),
         ("clave de AWS", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-        ("clave de Google", r"\bAIza[A-Za-z0-9_-]{35}\b"),
+        ("clave de Google", r"\bAIza[A-Za-z0-9_-]{30,45}"),
         ("token de Slack", r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
         ("clave de Stripe", r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
         ("webhook de Discord", r"discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{5,}/[\w-]{20,}"),
@@ -67,12 +67,13 @@ _URL_PASSWORD: Final = re.compile(
     re.IGNORECASE,
 )
 _SAID_PASSWORD: Final = re.compile(
-    r"\b(?:contraseña|clave|password|passwd|pwd|passphrase)\b(?:[^.\n:=]{0,40}?\s(?:es|is|era|was)|\s*:)\s*[\"'«`]?"
-    r"((?=\S{0,64}\d)(?=\S{0,64}[A-Za-z])[^\s\"'»`,;<>(){}\[\]]{7,64})",
+    r"(?<![^\W_])(?:contraseña|clave|password|passwd|pwd|passphrase)\b"
+    r"(?:[^.\n:=]{0,40}?\s(?:es|is|era|was)|[\"']?\s*:|[\"']?\s?=(?!=))\s*[\"'«`]?"
+    r"((?=\S{0,64}\d)(?=\S{0,64}[A-Za-z])[^\s\"'»`,;<>(){}\[\]]{7,64}+)(?![(\[])",
     re.IGNORECASE,
 )
 _NAMED_KEY: Final = re.compile(
-    r"\b(?:api[_-]?key|apikey|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|secret[_-]access[_-]key)\b[\"']?\s*[:=]\s*"
+    r"(?<![^\W_])(?:api[_-]?key|apikey|secret[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|secret[_-]access[_-]key)\b[\"']?\s*[:=]\s*"
     r"[\"']?((?=[^\s\"']{0,64}\d)(?=[^\s\"']{0,64}[A-Za-z])[A-Za-z0-9_\-+/=.]{20,})",
     re.IGNORECASE,
 )
@@ -80,6 +81,9 @@ _PLACEHOLDER: Final = re.compile(
     r"your|tu[_-]|example|ejemplo|xxx|\.\.\.|placeholder|changeme|password|contrase|secret|redacted|<|\*\*\*",
     re.IGNORECASE,
 )
+_VARIABLE: Final = re.compile(
+    r"[$/~%]|.*(?:://|\$\{)|[A-Za-z]:\\|[a-z][a-z0-9]*(?:_[a-z0-9]+)+\Z"
+)  # names, paths, URLs
 
 _EMAIL: Final = re.compile(r"(?<![\w.+%/:@-])([A-Za-z0-9][\w.+%-]*)@((?:[A-Za-z0-9-]+\.)+([A-Za-z]{2,24}))(?![\w@-])")
 # Mailboxes of a role, not of a person; and what documentation writes instead of an address.
@@ -93,6 +97,7 @@ _ROLES: Final = re.compile(
 )
 _FILE_ENDINGS: Final = re.compile(r"(?:png|jpe?g|gif|svg|webp|js|ts|py|css|html|json|md|[23]x)\Z", re.IGNORECASE)
 
+AROUND: Final = 48  # characters beside a number that may say what it is
 _DIGITS: Final = re.compile(r"\d[^\n]{5}")  # too little for any number below
 _NUMBER: Final = re.compile(r"(?<![\w.,/=#&?%-])(?:\+|00)?\(?\d[\d \t\u00a0().-]{6,24}\d(?![\w%]|[.,-]\d)")
 _PHONE_WORDS: Final = re.compile(
@@ -101,7 +106,9 @@ _PHONE_WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _CARD_WORDS: Final = re.compile(
-    r"tarjeta|card|visa|mastercard|amex|cr[eé]dito|d[eé]bito|credit|debit|\bpan\b", re.IGNORECASE
+    r"tarjeta|card|visa\b|mastercard|amex|cr[eé]dito|d[eé]bito|credit|debit|\bpan\b|\bcv[vc]\b|caduc|vence|expir"
+    r"|\bcobr|\bpag[aou]|\bpay\b|\bcharge",
+    re.IGNORECASE,
 )
 _CARD_GROUPS: Final = re.compile(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}|\d{4}([ -])\d{6}\2\d{5}")
 _CARD_START: Final = re.compile(r"4|5[1-5]|2(?:2[2-9]|[3-6]|7[01]|720)|3[47]|6(?:011|5)|35")
@@ -140,7 +147,7 @@ def find_secrets(text: str) -> Iterator[Finding]:
     ):
         for match in pattern.finditer(text):
             value = match[match.lastindex or 1].rstrip(".:!?")
-            if not _PLACEHOLDER.search(value) and len(set(value)) >= 4 and "://" not in value and "${" not in value:
+            if not _PLACEHOLDER.search(value) and not _VARIABLE.match(value) and len(set(value)) >= 4:
                 yield Finding(
                     code="secret",
                     kind=kind,
@@ -198,9 +205,10 @@ def _personal(kind: str, match: re.Match[str]) -> Finding:
 def _kind_of_number(text: str, match: re.Match[str]) -> str | None:
     shown = match[0]
     digits = re.sub(r"\D", "", shown)
-    before = text[max(0, match.start() - 48) : match.start()]
+    before = text[max(0, match.start() - AROUND) : match.start()]
+    around = text[max(0, match.start() - AROUND) : match.end() + AROUND]
     is_card = 13 <= len(digits) <= 19 and _CARD_START.match(digits) and passes_luhn(digits) and len(set(digits)) > 1
-    if is_card and (_CARD_GROUPS.fullmatch(shown) or (shown.isdigit() and _CARD_WORDS.search(before))):
+    if is_card and (_CARD_GROUPS.fullmatch(shown) or (shown.isdigit() and _CARD_WORDS.search(around))):
         return "una tarjeta bancaria"
     return "un teléfono" if _is_phone(shown, digits, before) else None
 

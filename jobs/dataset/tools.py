@@ -100,7 +100,7 @@ def _read_function(function: Any, where: str, found: Findings, trail: ToolTrail)
     if not isinstance(name, str) or not name.strip():
         found.add("bad_tool_call", f"{where}.name", what="falta el nombre de la función")
         return {}
-    if name not in trail.declared:
+    if name not in trail.declared and not any(problem.code == "bad_tools" for problem in found.problems):
         found.add("undeclared_tool", f"{where}.name", name=name)
     arguments = function.get("arguments")
     if isinstance(arguments, str):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Final
@@ -26,7 +27,9 @@ def normalised(text: str) -> str:
     return _NOT_WORD.sub(" ", plain).strip() or text.strip()
 
 
-def nearly_equal(one: Sequence[str], other: Sequence[str], *, only_slips: bool = False) -> bool:
+def nearly_equal(
+    one: Sequence[str], other: Sequence[str], *, only_slips: bool = False, strangers_in: int | None = None
+) -> bool:
     """Whether two lists of words say the same but for slips.
 
     Allowed: misspelt words, words that came or went in longer texts, and in long texts a few others. Never: another
@@ -34,11 +37,14 @@ def nearly_equal(one: Sequence[str], other: Sequence[str], *, only_slips: bool =
 
     Args:
         only_slips: allow misspelt words alone.
+        strangers_in: words of which one may be another (25 in texts of 50 words or more by default); twice as many may
+            have come or gone.
     """
     if one == other:
         return True
     longest = max(len(one), len(other))
-    if longest < 6 or abs(len(one) - len(other)) > max(1, longest // 10):
+    spread = 2 * (longest // strangers_in) if strangers_in else longest // 10
+    if longest < 6 or abs(len(one) - len(other)) > max(1, spread):
         return False
     slips = strangers = moved = 0
     for tag, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
@@ -54,11 +60,22 @@ def nearly_equal(one: Sequence[str], other: Sequence[str], *, only_slips: bool =
         moved += abs(len(gone) - len(came))
     if only_slips:
         return not strangers and not moved and slips <= max(1, longest // 10)
+    allowed = longest // strangers_in if strangers_in else (longest // 25 if longest >= 50 else 0)
     return (
         slips <= max(1, longest // 10)
-        and strangers <= (longest // 25 if longest >= 50 else 0)
-        and moved <= (max(1, longest // 12) if longest >= 10 else 0)
+        and strangers <= allowed
+        and moved <= (2 * allowed if strangers_in else max(1, longest // 12) if longest >= 10 else 0)
     )
+
+
+def only_added(one: Sequence[str], other: Sequence[str], *, at_most: int) -> bool:
+    """Whether one list is the other with a few more words, no number and no negation among them."""
+    shorter, longer = sorted((one, other), key=len)
+    rest = iter(longer)
+    if not 0 < len(longer) - len(shorter) <= at_most or not all(word in rest for word in shorter):
+        return False
+    added = Counter(longer) - Counter(shorter)
+    return not any(_NEGATION.match(word) or any(sign.isdigit() for sign in word) for word in added)
 
 
 def is_slip(one: str, other: str) -> bool:

@@ -71,6 +71,12 @@ ONE_MORE: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
         changed(9, said=PAIRS[9][1].replace("agua fría", "agua muy fría")),
         [("near_duplicate", LAST)],
     ),
+    "a courtesy before the question": (changed(8, asked=f"Hola, {PAIRS[8][0]}"), [("near_duplicate", LAST)]),
+    "a courtesy after the question": (changed(8, asked=f"{PAIRS[8][0]} Gracias."), [("near_duplicate", LAST)]),
+    "a word or two in a short answer to the same question": (
+        changed(4, said=PAIRS[4][1].replace("ligero", "barato") + " Y agua."),
+        [("contradiction", LAST)],  # short answers that differ are told as such
+    ),
     "the same input and another answer": (changed(0, said="Riégalo a diario."), [("contradiction", LAST)]),
     "one tiny answer": (chat("¿Me ayudas con la maleta?", "Ok."), [("short_answer", LAST)]),
     "another input with one other word": (
@@ -94,6 +100,26 @@ ONE_MORE: dict[str, tuple[dict[str, Any], list[tuple[str, int]]]] = {
         [],
     ),
 }
+
+
+LONG = (
+    "Empieza por medir la pared y marca con lápiz la altura de los estantes. Después taladra despacio, mete un taco en "
+    "cada agujero y atornilla los soportes sin apretar. Coloca encima la tabla, mira que esté recta y aprieta del todo."
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (LONG.replace("despacio", "con calma"), ["near_duplicate"]),
+        (LONG + " ¡Mucha suerte!", ["near_duplicate"]),
+        (LONG.split(". ", 1)[1], []),  # a third of it is gone: another answer
+    ],
+    ids=["another word", "a farewell", "much shorter"],
+)
+def test_a_long_answer_that_hardly_differs_is_told(said: str, expected: list[str], tmp_path: Path) -> None:
+    rows = [*base(), chat("¿Cómo cuelgo un estante?", LONG), chat("¿Cómo cuelgo un estante?", said)]
+    assert told(rows, tmp_path) == [(code, len(rows)) for code in expected]
 
 
 @pytest.mark.parametrize("case", ONE_MORE)
