@@ -29,6 +29,7 @@ from jobs.errors import DatasetError, NothingToLearn, TooLarge
 
 NAME_LENGTH = 80
 VALIDATION = " (validación)"
+SAMPLE = " (muestra)"
 _NOT_NAME = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff/\\]+")
 
 
@@ -253,6 +254,40 @@ async def split(services: Services, dataset_id: str, owner: Owner, *, percent: i
             raise WrongState("Hay demasiado pocos ejemplos distintos para dividirlos.", hint="Añade más ejemplos.")
         validation = await _version(services, dataset, kept, name=f"{dataset.name[: NAME_LENGTH - 20]}{VALIDATION}")
         return await _version(services, dataset, train, validation_id=validation.id), validation
+
+
+async def sample(services: Services, dataset_id: str, owner: Owner, *, size: int) -> Dataset:
+    """A dataset of its own with `size` usable rows chosen at random. Raises WrongState where there are no more."""
+    dataset = await _usable(services, dataset_id, owner)
+    if size >= dataset.usable:
+        hint = f"Pide menos de {dataset.usable}."
+        raise WrongState(f"Solo hay {dataset.usable} ejemplos utilizables: eso ya es todo.", hint=hint)
+    source = await asyncio.to_thread(services.artifacts.local, dataset.path)
+    async with _folder() as folder:
+        out = folder / "sample"
+        limits = limits_of(services.settings)
+        await ask_child("sample", limits=limits, path=str(source), out=str(out), count=size, seed=42)
+        return await _version(services, dataset, out, name=f"{dataset.name[: NAME_LENGTH - 20]}{SAMPLE}")
+
+
+async def without(services: Services, dataset_id: str, owner: Owner, *, code: str) -> tuple[Dataset, int]:
+    """(a new version without the rows that have this problem, how many those were). Raises WrongState."""
+    dataset = await _usable(services, dataset_id, owner)
+    source = await asyncio.to_thread(services.artifacts.local, dataset.path)
+    async with _folder() as folder:
+        out = folder / "filtered"
+        done = await ask_child(
+            "without", limits=limits_of(services.settings), path=str(source), out=str(out), code=code
+        )
+        if not done["dropped"]:
+            raise WrongState(
+                "Ningún ejemplo utilizable tiene ese aviso.", hint="Elige uno de los que salen en el informe."
+            )
+        if not done["kept"]:
+            raise WrongState(
+                "Todos los ejemplos tienen ese aviso: no quedaría nada.", hint="Los datos siguen como estaban."
+            )
+        return await _version(services, dataset, out), done["dropped"]
 
 
 async def merge(services: Services, owner: Owner, *, ids: tuple[str, str], name: str) -> Dataset:

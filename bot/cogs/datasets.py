@@ -113,6 +113,44 @@ class DatasetsCog(commands.Cog):
         view, files = await draw(self.services, made, before=note)
         await deliver(self.services, interaction, view, files=files)
 
+    @datos.command(name="muestra", description="Unos cuantos ejemplos al azar, como datos aparte")
+    @app_commands.rename(name="datos", size="cuantos")
+    @app_commands.describe(size="Cuántos ejemplos")
+    async def take_sample(self, interaction: Interaction, name: str, size: app_commands.Range[int, 1, 100_000]) -> None:
+        await acknowledge(self.services, interaction)
+        dataset = await datasets.find(self.services, owner_of(interaction), name)
+        made = await datasets.sample(self.services, dataset.id, owner_of(interaction), size=size)
+        view, files = await draw(self.services, made)
+        await deliver(self.services, interaction, view, files=files)
+
+    @datos.command(name="filtrar", description="Quita los ejemplos que tienen un aviso")
+    @app_commands.rename(name="datos", code="aviso")
+    @app_commands.describe(code="Uno de los avisos de su informe")
+    async def filter(self, interaction: Interaction, name: str, code: str) -> None:
+        await acknowledge(self.services, interaction)
+        dataset = await datasets.find(self.services, owner_of(interaction), name)
+        made, dropped = await datasets.without(self.services, dataset.id, owner_of(interaction), code=code)
+        note = (
+            f"## Filtrados\nHe quitado {count(dropped, 'ejemplo', 'ejemplos')} y quedan {number(made.usable)}. "
+            "Es una versión nueva; la anterior se queda como estaba."
+        )
+        view, files = await draw(self.services, made, before=note)
+        await deliver(self.services, interaction, view, files=files)
+
+    @filter.autocomplete("code")
+    async def _warnings(self, interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        """The warnings that stand at lines of the chosen dataset."""
+        try:
+            dataset = await datasets.find(self.services, owner_of(interaction), interaction.namespace.datos or "")
+        except NotFound:
+            return []
+        groups = [group for group in dataset.report.get("groups", []) if any(line for line in group["lines"])]
+        return [
+            app_commands.Choice(name=f"{group['count']} · {group['message']}"[:100], value=group["code"])
+            for group in groups
+            if group["severity"] == "warning" and current.casefold() in group["message"].casefold()
+        ][:CHOICES]
+
     @datos.command(name="unir", description="Junta dos conjuntos de la misma clase, sin repetidos")
     @app_commands.rename(first="datos", second="con", name="nombre")
     async def merge(self, interaction: Interaction, first: str, second: str, name: str) -> None:
@@ -132,6 +170,8 @@ class DatasetsCog(commands.Cog):
 
     @show.autocomplete("name")
     @split.autocomplete("name")
+    @take_sample.autocomplete("name")
+    @filter.autocomplete("name")
     @delete.autocomplete("name")
     @merge.autocomplete("first")
     @merge.autocomplete("second")

@@ -109,6 +109,13 @@ def sample(*, limits: Limits, path: str, out: str, count: int, seed: int) -> Ite
     yield {"examples": sample_lines(Path(path), Path(out), limits, count=count, seed=seed)}
 
 
+def without(*, limits: Limits, path: str, out: str, code: str) -> Iterator[Any]:
+    from jobs.dataset.rewrite import filter_lines
+
+    kept, dropped = filter_lines(Path(path), Path(out), limits, code=code)
+    yield {"kept": kept, "dropped": dropped}
+
+
 def overlap(*, limits: Limits, train: str, validation: str) -> Iterator[Any]:
     """Problems of both files where they share examples."""
     from jobs.dataset.duplicates import find_overlap
@@ -148,6 +155,7 @@ TASKS: dict[str, Callable[..., Iterator[Any]]] = {
     "split": split,
     "merge": merge,
     "sample": sample,
+    "without": without,
     "overlap": overlap,
     "show": show,
 }

@@ -9,7 +9,7 @@ import random
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from jobs.dataset.check import read_examples
+from jobs.dataset.check import check_file, read_examples
 from jobs.dataset.container import look_at
 from jobs.dataset.example import Example
 from jobs.dataset.fingerprint import fingerprint
@@ -40,6 +40,15 @@ def sample_lines(path: Path, out: Path, limits: Limits, *, count: int, seed: int
     chosen = sorted(random.Random(seed).sample(lines, min(count, len(lines))))
     copy_lines(path, set(chosen), out, limits)
     return len(chosen)
+
+
+def filter_lines(path: Path, out: Path, limits: Limits, *, code: str) -> tuple[int, int]:
+    """Write the usable lines in which no problem of this code was found: how many stay, how many were left out."""
+    told = {problem.line for problem in check_file(path, limits=limits).problems if problem.code == code}
+    lines = [example.line for example in read_examples(path, limits=limits)]
+    kept = [line for line in lines if line not in told]
+    copy_lines(path, set(kept), out, limits)
+    return len(kept), len(lines) - len(kept)
 
 
 def merge_files(paths: list[Path], out: Path, limits: Limits) -> int:

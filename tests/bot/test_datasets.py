@@ -162,6 +162,32 @@ async def test_dividing_keeps_twins_on_one_side(
     assert made.validation_id is not None
 
 
+async def test_a_sample_is_a_dataset_of_its_own(
+    ana: Any, place: Playground, bot: Afina, store: Store, owner_of: Callable[..., Owner]
+) -> None:
+    await upload(ana, place, GOOD)
+    await (await ana.slash("datos muestra", datos="capitales", cuantos=4)).done(timeout=30)
+    await ana.wait_message(contains="muestra", timeout=30)
+    assert (await store.dataset_by_name(owner_of(ana), "capitales (muestra)")).usable == 4
+    refused = await (await ana.slash("datos muestra", datos="capitales", cuantos=4000)).done(timeout=30)
+    assert "eso ya es todo" in refused.text
+
+
+async def test_filtering_leaves_out_the_examples_with_a_warning(
+    ana: Any, place: Playground, bot: Afina, store: Store, owner_of: Callable[..., Owner]
+) -> None:
+    rows = capitals()
+    await upload(ana, place, as_jsonl([*rows, rows[0], rows[1]]))
+    dataset = await store.dataset_by_name(owner_of(ana), "capitales")
+    choices = await ana.autocomplete("datos filtrar", "aviso", "", datos=dataset.id)
+    assert [choice["value"] for choice in choices] == ["duplicate"]
+    await (await ana.slash("datos filtrar", datos="capitales", aviso="duplicate")).done(timeout=30)
+    card = await ana.wait_message(contains="Filtrados", timeout=30)
+    assert "He quitado 2 ejemplos" in card.text
+    made = await store.dataset_by_name(owner_of(ana), "capitales")
+    assert (made.version, made.usable) == (2, len(rows))
+
+
 async def test_joining_two_drops_what_stands_in_both(
     ana: Any, place: Playground, bot: Afina, store: Store, owner_of: Callable[..., Owner]
 ) -> None:
