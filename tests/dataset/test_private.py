@@ -12,7 +12,7 @@ TOLD = {
     "a password in a sentence": ("Mi contraseña es Xk9!tR42pLq.", "Mi contraseña es [contraseña]."),
     "a key in a setting": ("MY_API_KEY=a8f5c2e19b7d4036be52f1c7", "MY_API_KEY=[clave de una API]"),
     "a key of Google": ("AIzaSyD4x8Qw2LmNpRtVbHjKcFgYzUoEaS17i9W", "[clave de Google]"),
-    "a card beside its expiry": ("Cobra 4111111111111111, vence en mayo", "Cobra [una tarjeta bancaria], vence en mayo"),
+    "a card beside its expiry": ("Cobra 4111111111111111, vence hoy", "Cobra [una tarjeta bancaria], vence hoy"),
     "a phone of Brazil": ("Meu celular é (11) 98765-4321.", "Meu celular é [un teléfono]."),
 }  # fmt: skip
 
