@@ -1,4 +1,4 @@
-"""Whether the answers of a file are in one language.
+"""Whether the answers of a file, or its running texts, are in one language.
 
 Rule of this file: only whole sentences of prose count, a language needs weight to be reported, and translations are
 no mix: where the input speaks of translating, or most answers are in another language than their input, nothing is
@@ -14,7 +14,7 @@ from typing import Final
 
 from lingua import Language, LanguageDetector, LanguageDetectorBuilder
 
-from jobs.dataset.example import Example, Kind
+from jobs.dataset.example import Example
 from jobs.dataset.problem import Problem, make_problem
 
 SPANISH_NAMES: Final = {
@@ -46,6 +46,7 @@ SCRIPTS: Final = (
     ("hindi", re.compile("[\u0900-\u097f]")),
 )
 _SMALL: Final = {language: frozenset(words.split()) for language, words in SMALL_WORDS.items()}
+ENOUGH: Final = 10  # examples; fewer tell nothing
 SAMPLE: Final = 1_000  # examples looked at
 CHARACTERS: Final = 600  # of a text that are looked at
 WORDS: Final = 8  # fewer tell nothing
@@ -64,21 +65,20 @@ _TRANSLATION: Final = re.compile(
 
 
 def judge_languages(examples: Sequence[Example]) -> Iterator[Problem]:
-    chats = [example for example in examples if example.kind in (Kind.CHAT, Kind.PREFERENCE)]
-    if len(chats) < 10:
+    if len(examples) < ENOUGH:
         return
     detector = LanguageDetectorBuilder.from_languages(*SPANISH_NAMES).with_low_accuracy_mode().build()
-    step = max(1, len(chats) // SAMPLE)
+    step = max(1, len(examples) // SAMPLE)
     counts: Counter[str] = Counter()
     crossed = seen = 0
-    for example in chats[::step][:SAMPLE]:
+    for example in examples[::step][:SAMPLE]:
         spoken = " ".join(turn.content for turn in example.prompt)
         answer = language_of(example.answer, detector)
         asked = language_of(" ".join(turn.content for turn in example.prompt if turn.role == "user"), detector)
         if answer and asked:
             seen += 1
             crossed += answer != asked
-        if answer and not _TRANSLATION.search(spoken):
+        if answer and not _TRANSLATION.search(spoken or example.text[:CHARACTERS]):
             counts[answer] += 1
     if crossed * 2 > seen > 0:
         return

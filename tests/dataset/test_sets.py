@@ -150,6 +150,11 @@ WHOLE: dict[str, tuple[Rows, list[str]]] = {
     ),
     "a mark after all answers": ([chat(asked, f"{said} ###") for asked, said in PAIRS], ["common_suffix"]),
     "some in another language": (base() + [chat(*pair) for pair in ENGLISH], ["language_mix"]),
+    "some texts in another language": ([{"text": said} for _, said in PAIRS + ENGLISH], ["language_mix"]),
+    "texts about a translation": (
+        [{"text": said} for _, said in PAIRS] + [{"text": f"Traducción: {said}"} for _, said in ENGLISH],
+        [],
+    ),
     "a template in the answers": (
         [chat(f"¿Quién escribió «{name}»?", f"La obra «{name}» la escribió alguien llamado {name[::-1]}.") for name in
          ["Luna", "Arena", "Bruma", "Calma", "Duna", "Espejo", "Faro", "Grano", "Hiedra", "Isla", "Junco"]],
