@@ -118,6 +118,9 @@ _FREE: Final = re.compile(r"(?:\+|00)?(?:34|1)?(?:80[0-9]|88[0-9]|877|866|855|84
 _IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
 _DNI: Final = re.compile(r"\b(?:(\d{8})|([XYZ])[- ]?(\d{7}))[- ]?([A-HJ-NP-TV-Z])\b")
 _DNI_LETTERS: Final = "TRWAGMYFPDXBNJZSQVHLCKE"
+_CURP: Final = re.compile(r"\b[A-Z][AEIOUX][A-Z]{2}\d\d(?:0[1-9]|1[0-2])[0-3]\d[HMX][A-Z]{5}[A-Z0-9]\d\b")
+_CPF: Final = re.compile(r"(?<![\w.-])\d{3}\.\d{3}\.\d{3}-\d\d(?![\w-])")
+_RUT: Final = re.compile(r"(?<![\w.-])(\d{1,2}\.\d{3}\.\d{3})-([\dkK])(?![\w-])")
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])")
 
 
@@ -136,9 +139,11 @@ def find_secrets(text: str) -> Iterator[Finding]:
     lowered = text.lower()
     if not any(hint in lowered for hint in _SECRET_HINTS) and not _DOTTED.search(text):
         return
+    known: list[range] = []
     for kind, pattern in _SECRETS:
         for match in pattern.finditer(text):
             if kind == "clave privada" or _looks_real(match[0]):
+                known.append(range(*match.span()))
                 yield Finding(code="secret", kind=kind, start=match.start(), end=_end_of(kind, text, match))
     for kind, pattern in (
         ("contraseña", _SAID_PASSWORD),
@@ -146,6 +151,8 @@ def find_secrets(text: str) -> Iterator[Finding]:
         ("clave de una API", _NAMED_KEY),
     ):
         for match in pattern.finditer(text):
+            if any(match.start(match.lastindex or 1) in place for place in known):
+                continue
             value = match[match.lastindex or 1].rstrip(".:!?")
             if not _PLACEHOLDER.search(value) and not _VARIABLE.match(value) and len(set(value)) >= 4:
                 yield Finding(
@@ -187,15 +194,28 @@ def find_personal(text: str) -> Iterator[Finding]:
     for match in _IBAN.finditer(text):
         if _is_iban(match[0]):
             yield _personal("un IBAN", match)
+    yield from _find_identity(text)
+    for match in _NUMBER.finditer(text):
+        if kind := _kind_of_number(text, match):
+            yield _personal(kind, match)
+
+
+def _find_identity(text: str) -> Iterator[Finding]:
+    """Identity numbers of Spain, Mexico, Brazil, Chile and the United States."""
     for match in _DNI.finditer(text):
         number = match[1] or str("XYZ".index(match[2])) + match[3]
         if _DNI_LETTERS[int(number) % 23] == match[4] and len(set(number)) > 1:
             yield _personal("un DNI o NIE", match)
+    for match in _CURP.finditer(text):
+        yield _personal("una CURP", match)
+    for match in _CPF.finditer(text):
+        if _is_cpf(re.sub(r"\D", "", match[0])):
+            yield _personal("un CPF", match)
+    for match in _RUT.finditer(text):
+        if _rut_digit(match[1].replace(".", "")) == match[2].upper():
+            yield _personal("un RUT", match)
     for match in _SSN.finditer(text):
         yield _personal("un número de la Seguridad Social", match)
-    for match in _NUMBER.finditer(text):
-        if kind := _kind_of_number(text, match):
-            yield _personal(kind, match)
 
 
 def _personal(kind: str, match: re.Match[str]) -> Finding:
@@ -240,6 +260,21 @@ def _is_iban(shown: str) -> bool:
     if not 15 <= len(compact) <= 34:
         return False
     return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97 == 1
+
+
+def _is_cpf(digits: str) -> bool:
+    """Brazil's number: each of the last two digits is a weighted sum of those before it, modulo 11."""
+    for length in (9, 10):
+        total = sum(int(digit) * (length + 1 - place) for place, digit in enumerate(digits[:length]))
+        if total * 10 % 11 % 10 != int(digits[length]):
+            return False
+    return len(set(digits)) > 1
+
+
+def _rut_digit(digits: str) -> str:
+    """The control sign of a Chilean number: weights 2…7 from the right, modulo 11."""
+    total = sum(int(digit) * (2 + place % 6) for place, digit in enumerate(reversed(digits)))
+    return "0123456789K0"[11 - total % 11]
 
 
 def cover(text: str) -> str:

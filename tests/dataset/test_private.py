@@ -13,10 +13,15 @@ TOLD = {
     "a key in a setting": ("MY_API_KEY=a8f5c2e19b7d4036be52f1c7", "MY_API_KEY=[clave de una API]"),
     "a key of Google": ("AIzaSyD4x8Qw2LmNpRtVbHjKcFgYzUoEaS17i9W", "[clave de Google]"),
     "a card beside its expiry": ("Cobra 4111111111111111, vence hoy", "Cobra [una tarjeta bancaria], vence hoy"),
+    "a key with a name is told once": ("OPENAI_API_KEY=sk-a1B2c3D4e5F6g7H8i9J0k1", "OPENAI_API_KEY=[clave de OpenAI]"),
+    "a CURP": ("Mi CURP es GOML850312MDFMRR09.", "Mi CURP es [una CURP]."),
+    "a CPF": ("CPF 529.982.247-25", "CPF [un CPF]"),
+    "a RUT": ("RUT 12.345.678-5", "RUT [un RUT]"),
     "a phone of Brazil": ("Meu celular é (11) 98765-4321.", "Meu celular é [un teléfono]."),
 }  # fmt: skip
 
 LEFT_ALONE = [
+    "El código 529.982.247-26 y el 12.345.678-9",
     "password = hash256(x)",
     "user.password = request.form2['password']",
     "if password == entrada123:",
@@ -36,6 +41,7 @@ LEFT_ALONE = [
 def test_a_secret_is_found_and_covered_whole(case: str) -> None:
     text, covered = TOLD[case]
     assert cover(text) == covered
+    assert len(find_private(text)) == 1
 
 
 @pytest.mark.parametrize("text", LEFT_ALONE)
