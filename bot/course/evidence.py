@@ -18,8 +18,8 @@ from bot.course.query import CONCEPT, PLAIN, Query
 class Signs:
     """Weights of the signs, and the sum from which on a question counts as covered."""
 
-    strong: float = 1.7  # a concept named by a word of the field; the first two count
-    weak: float = 0.2  # each word of a name that only has words of everyday life
+    strong: float = 2.05  # a concept named by a word of the field; the first two count
+    weak: float = 0.2  # a concept named by one word that everyday life uses too
     plain: float = 0.2  # a plain word of the field; the first two count
     described: float = 0.38  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
@@ -30,7 +30,7 @@ class Signs:
     foreign: float = -1.8  # a word of another subject
     unknown: float = -1.1
     absent: float = -1.6  # a named concept that the course never mentions
-    biography: float = -1.6  # who somebody is, who founded something
+    biography: float = -2.2  # who somebody is, who founded something
     enough: float = 0.36
 
 
@@ -47,7 +47,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
     )
     return (
         signs.strong * min(strong, 2)
-        + signs.weak * sum(query.weak[concept] for concept in field if concept in query.weak)
+        + signs.weak * sum(concept in query.weak for concept in field)
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)

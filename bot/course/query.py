@@ -51,7 +51,7 @@ class Query:
     question: str
     tokens: dict[str, float]  # stems and concept tokens → weight
     named: tuple[str, ...]  # concept ids whose name the question says
-    weak: dict[str, int]  # those of them named only by words that everyday life uses too → how many words
+    weak: frozenset[str]  # those of them named by a single word that everyday life uses too
     plain: int  # plain words of the field that it says, everyday ones not counted
     described: dict[str, float]  # concept ids that the question only describes → score of the description
     familiar: tuple[str, ...]  # other content stems that the course uses
@@ -125,14 +125,17 @@ class Reader:
             biography=bool(_BIOGRAPHY.search(spelt_out)),
         )
 
-    def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> dict[str, int]:
-        weak = {}
+    def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> frozenset[str]:
+        """Two everyday words may make a name of the field («entrenar un modelo»); one alone says little."""
+        weak = set()
         for concept, places in found:
-            names = {sequence[place] for place in places} - self._analyzer.stop
-            doubtful = {sequence[place] for place in places & guessed} | self._analyzer.double
-            if names <= doubtful:
-                weak[concept] = len(names)
-        return weak
+            content = [place for place in places if sequence[place] not in self._analyzer.stop]
+            if all(
+                place in guessed or (len(content) == 1 and sequence[place] in self._analyzer.double)
+                for place in content
+            ):
+                weak.add(concept)
+        return frozenset(weak)
 
     def _plain_words(self, found: list[tuple[str, frozenset[int]]], sequence: list[str]) -> set[str]:
         stems = {sequence[place] for concept, places in found if concept.startswith(PLAIN) for place in places}

@@ -82,6 +82,14 @@ def test_other_subjects_are_refused(shipped: Course, question: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "question",
+    ["cuánto cuesta entrenar un modelo", "qué precio tiene entrenar en azure", "cómo quito los duplicados"],
+)
+def test_everyday_words_do_not_outweigh_the_field(shipped: Course, question: str) -> None:
+    assert shipped.look_up(question).found
+
+
+@pytest.mark.parametrize(
     ("question", "page"),
     [
         ("q diferencia ai entre lora i qlora??", "22-qlora.md"),
