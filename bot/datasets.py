@@ -151,12 +151,16 @@ def _reports(services: Services, source: Path, name: str) -> AsyncIterator[Any]:
     )
 
 
+def format_of(report: dict[str, Any]) -> str | None:
+    """The format of a report; judged answers are told apart by name, for they are trained differently."""
+    return "kto" if report["stats"].get("kind") == "kto" else report["format"]
+
+
 def with_report(dataset: Dataset, report: dict[str, Any]) -> Dataset:
-    """The row with what a report says. Judged answers are told apart by name, for they are trained differently."""
-    judged = report["stats"].get("kind") == "kto"
+    """The row with what a report says."""
     return replace(
         dataset,
-        format="kto" if judged else report["format"],
+        format=format_of(report),
         verdict=report["verdict"],
         examples=report["examples"],
         usable=report["usable"] or 0,

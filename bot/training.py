@@ -28,7 +28,7 @@ from jobs.recipe import Estimate, check_recipe, estimate, recommend
 FEW_EXAMPLES = 50  # below this many, say that it rarely helps
 CONTINUE = "modelo:"  # a choice of base that means one's own model
 
-_OBJECTIVE = {"preference": Objective.DPO, "kto": Objective.KTO}
+OBJECTIVES = {"preference": Objective.DPO, "kto": Objective.KTO}
 
 
 class Draft(BaseModel):
@@ -130,7 +130,7 @@ async def make_draft(
             chosen,
             preset=preset,
             method=method,
-            objective=_OBJECTIVE.get(dataset.format or "", Objective.SFT),
+            objective=OBJECTIVES.get(dataset.format or "", Objective.SFT),
             device_memory=best_memory(await workers(services)),
         ),
         created_at=services.store.clock(),

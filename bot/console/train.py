@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bot.console.check import examine, show
 from bot.console.stack import Stack
-from bot.datasets import limits_of
+from bot.datasets import format_of, limits_of
 from bot.errors import BadInput
 from bot.lock import AlreadyRunning, only_one
 from bot.progress import ProgressFeed, view
@@ -35,6 +35,7 @@ from bot.render.evaluation import details, table
 from bot.scheduler import Scheduler
 from bot.settings import Settings
 from bot.store import Store
+from bot.training import OBJECTIVES
 from jobs.artifacts import Artifacts
 from jobs.catalog import load_catalog
 from jobs.contract import Event, JobState, Method, Objective, Preset, Recipe
@@ -43,7 +44,6 @@ from jobs.queue import Queue
 from jobs.recipe import DataStats, check_recipe, recommend
 
 _LOOK_EVERY = 0.3  # seconds
-_OBJECTIVES = {"preference": Objective.DPO, "kto": Objective.KTO}
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -78,7 +78,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _recipe(arguments: argparse.Namespace, report: Report, base_id: str) -> Recipe:
     """The recipe of `--config`, else what suits the data. Raises BadInput."""
     if arguments.config is None:
-        objective = _OBJECTIVES.get(report.format or "", Objective.SFT)
+        objective = OBJECTIVES.get(format_of(report.to_dict()) or "", Objective.SFT)
         stats = DataStats.from_report(report.stats)
         preset, method = Preset(arguments.preset), Method(arguments.method)
         recipe = recommend(stats, load_catalog().get(base_id), preset=preset, method=method, objective=objective)
@@ -115,7 +115,7 @@ async def _keep(store: Store, settings: Settings, path: Path, report: Report) ->
             path=kept,
             sha256=await asyncio.to_thread(_sha256, path),
             bytes=path.stat().st_size,
-            format=report.format,
+            format=format_of(report.to_dict()),
             verdict=report.verdict,
             examples=report.examples,
             usable=report.usable or 0,
