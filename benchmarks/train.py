@@ -107,6 +107,7 @@ def compare(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         order = ("plain", "ours") if turn % 2 else ("ours", "plain")
         for side in order:
             sides[side].append(run_ours(folder, args.epochs) if side == "ours" else run_plain(folder, args.epochs))
+            print(f"{folder.name}, round {turn + 1}, {side}: {sides[side][-1]}", file=sys.stderr, flush=True)
     names = sides["plain"][0]
     medians = {side: {n: statistics.median(r[n] for r in rounds) for n in names} for side, rounds in sides.items()}
     ratios = {}
