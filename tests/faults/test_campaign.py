@@ -12,3 +12,4 @@ async def test_a_dozen_random_kills_lose_double_and_tear_nothing(tmp_path):
     assert figures["findings"] == {"lost": [], "doubled": [], "torn": []}
     assert figures["total_kills"] >= 12
     assert figures["states"] == {"succeeded": figures["jobs"]}
+    assert figures["chats"]["answered"] > 0

@@ -3,7 +3,7 @@
 What it does is steered by the request's `base_id`, a query string: "steps=20&pause=0.05&fail=diverged&die=5&deaf=1".
 steps, pause: how long. fail=CODE. die=STEP, orphan=STEP: kill the child, the parent there; once: in the first attempt
 only. deaf: do not listen. mute: kill the parent between publication and report. hang=SECONDS before the first step.
-raise: an exception that nobody expected.
+raise: an exception that nobody expected. A base of the catalogue instead of a query string really trains.
 """
 
 import os
@@ -22,6 +22,10 @@ FUNCTION = "tests.jobs.fake.run"
 def run(request: dict) -> None:
     """The RQ job function; the same environment as the real one."""
     wanted = TrainRequest.model_validate(request)
+    if "=" not in wanted.base_id:  # a real base
+        from jobs.gpu.train import run as train
+
+        return train(request)
     options = dict(parse_qsl(wanted.base_id))
     data, url = Path(os.environ["AFINA_WORK_DATA"]), os.environ["AFINA_WORK_REDIS"]
     artifacts = Artifacts(os.environ["AFINA_WORK_ARTIFACTS"])

@@ -1,16 +1,24 @@
-"""Entry point of a real worker process for tests: `python -m tests.jobs.worker_process DATA REDIS_URL [--burst]`."""
+"""Entry point of a real worker process: `python -m tests.jobs.worker_process DATA REDIS_URL [--burst] [--real]`.
+
+`--real`: jobs on a base of the catalogue really train.
+"""
 
 import logging
+import os
 import sys
 
 import tests.jobs.fake  # noqa: F401 - as the real worker imports torch before it forks
 from jobs.contract import WorkerInfo
+from jobs.gpu.__main__ import ENVIRONMENT as GPU_ENVIRONMENT
 from jobs.worker import run_worker
 from tests.jobs.fake import FUNCTION
 
 
 def main() -> int:
     data, redis_url = sys.argv[1:3]
+    if "--real" in sys.argv:
+        os.environ.update(GPU_ENVIRONMENT)
+        import jobs.gpu.train  # noqa: F401
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s %(message)s")
     info = WorkerInfo(name="prueba", hostname="aqui", device="cpu", device_name="CPU", memory_bytes=2**33)
     return run_worker(
