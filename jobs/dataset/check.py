@@ -76,7 +76,9 @@ def check_steps(
 
         more = look_deep(path, scan, limits, count)
         problems = in_order([*structure.problems, *more.problems])
-        yield replace(structure, problems=problems, stats=more.stats, complete=True)
+        unwanted = {problem.line for problem in more.problems if problem.code == "disallowed_content"}
+        usable = len(scan.usable - unwanted)
+        yield replace(structure, usable=usable, problems=problems, stats=more.stats, complete=True)
 
 
 def read_examples(path: Path, *, limits: Limits | None = None) -> Iterator[Example]:

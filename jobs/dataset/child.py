@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     task = json.loads(sys.stdin.readline())
-    limits = Limits(**task.pop("limits"))
+    limits = Limits.from_dict(task.pop("limits"))
     confine(limits)
     for answer in TASKS[task.pop("do")](limits=limits, **task):
         print(json.dumps(answer, ensure_ascii=False), flush=True)  # noqa: T201  # the answer to the parent

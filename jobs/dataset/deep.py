@@ -2,7 +2,7 @@
 
 Rule of this file: it only runs the rules of the other modules over the lines that the first step could read, and
 collects what they say. It changes no verdict on structure: everything here is a warning but a file with too many
-tokens.
+tokens and an answer that nobody wants a model to learn (`judge_manners`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from jobs.dataset.example import Example
 from jobs.dataset.fingerprint import fingerprint
 from jobs.dataset.language import judge_languages
 from jobs.dataset.limits import Limits
+from jobs.dataset.manners import judge_manners
 from jobs.dataset.private import find_private
 from jobs.dataset.problem import Findings, Problem, make_problem
 from jobs.dataset.reading import read_object
@@ -28,6 +29,7 @@ from jobs.dataset.scan import Scan, numbered_lines
 from jobs.dataset.shapes import Shape
 from jobs.dataset.stats import CountTokens, measure, summarise
 from jobs.dataset.texts import texts_of
+from jobs.moderation import WordList
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +42,10 @@ def look_deep(path: Path, scan: Scan, limits: Limits, count: CountTokens | None 
     """Judge the texts of all readable lines and the usable examples as a whole."""
     problems: list[Problem] = []
     examples: list[Example] = []
+    words = WordList(limits.moderation)
     for number, shape, value in readable_values(path, scan, limits):
         problems += judge_texts(number, value, shape)
+        problems += judge_manners(number, value, shape, words)
         if number in scan.usable:
             example = read_object(value, Findings(number, limits)).example
             if example is not None:

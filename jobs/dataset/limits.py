@@ -1,11 +1,16 @@
-"""How much of a file is looked at before it is refused; one frozen value, passed down.
+"""How much of a file is looked at before it is refused, and how strictly; one frozen value, passed down.
 
-Rule of this file: numbers only. Where a limit bites, the rule that it belongs to says so at the file or at the line.
+Rule of this file: numbers and wishes only. Where a limit bites, the rule that it belongs to says so at the file or at
+the line.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from jobs.moderation import Wishes
 
 MIB = 2**20
 
@@ -27,3 +32,12 @@ class Limits:
     # Of the child process that looks at files of strangers.
     memory_bytes: int = 1536 * MIB  # address space, shared libraries and language models included
     seconds: float = 120.0
+    # What the content filter does not want to see in a text.
+    moderation: Wishes = field(default_factory=Wishes)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `dataclasses.asdict`, also after a way through JSON."""
+        wishes = value.get("moderation", {})
+        phrases = {name: tuple(wishes.get(name, ())) for name in ("blocked", "allowed")}
+        return cls(**{**value, "moderation": Wishes(**{**wishes, **phrases})})

@@ -21,6 +21,7 @@ from jobs.dataset.convert import convert
 from jobs.dataset.example import Example
 from jobs.dataset.fingerprint import fingerprint
 from jobs.dataset.limits import Limits
+from jobs.dataset.manners import judge_manners
 from jobs.dataset.mend import mend_object
 from jobs.dataset.mend_json import mend_line
 from jobs.dataset.problem import Findings, Severity
@@ -29,6 +30,7 @@ from jobs.dataset.report import Report
 from jobs.dataset.scan import is_blank_line, numbered_lines
 from jobs.dataset.shapes import Shape
 from jobs.dataset.syntax import INVALID, parse_line
+from jobs.moderation import WordList
 
 STEPS = 4  # containers inside containers
 
@@ -98,6 +100,7 @@ def repair_file(
     finally:
         if source != path:
             source.unlink(missing_ok=True)
+    rows = _mannered(rows, notes, limits)
     rows = _one_shape(rows, notes, limits)
     rows = _unique(rows, notes)
     if not rows:
@@ -239,6 +242,28 @@ def _as_messages(row: Row, notes: _Notes, limits: Limits) -> Row | None:
         return None
     notes("mixed_formats", "Convertido a «messages».")
     return Row(line=row.line, raw=raw, shape=Shape.MESSAGES, example=reading.example)
+
+
+def _mannered(rows: list[Row], notes: _Notes, limits: Limits) -> list[Row]:
+    """Without what the content filter does not let a model learn."""
+    words = WordList(limits.moderation)
+    kept: list[Row] = []
+    for row in rows:
+        unwanted = next(
+            (
+                problem
+                for problem in judge_manners(row.line, json.loads(row.raw), row.shape, words)
+                if problem.severity is Severity.ERROR
+            ),
+            None,
+        )
+        if unwanted is None:
+            kept.append(row)
+        else:
+            notes.line = row.line
+            notes(unwanted.code, f"Línea quitada: {unwanted.message}")
+    notes.line = None
+    return kept
 
 
 def _unique(rows: list[Row], notes: _Notes) -> list[Row]:

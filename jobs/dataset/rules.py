@@ -289,6 +289,14 @@ CONTENT_RULES: dict[str, Rule] = {
         "Anúlalo donde se creó y bórralo de aquí; antes de entrenar hay que taparlo o confirmar que no lo es.",
         PRIVACY,
     ),
+    "disallowed_content": _error(
+        "El modelo aprendería a decir algo que aquí no se admite ({what}). No se muestra.",
+        "Quita el ejemplo o cámbialo; «Reparar» puede quitarlo. Si es una falsa alarma, díselo a quien administra.",
+    ),
+    "delicate_content": _warning(
+        "El texto contiene algo delicado ({what}). No se muestra.",
+        "Comprueba que hace falta para lo que quieres enseñar.",
+    ),
     "too_long": _warning(
         "El ejemplo tiene unos {tokens} tokens y el modelo lee {limit}: se cortarían {cut}.",
         "Acórtalo o divídelo en varios.",
