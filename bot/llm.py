@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 from bot.course import Course, Findings
+from bot.course.aims import Aim
 from bot.course.analysis import fold
 from bot.course.answer import Answer, Source
 from bot.course.citations import REFUSAL
@@ -77,7 +78,7 @@ class ChatAnswerer:
                 standalone = await self._rewrite(question, history) if history else question
                 findings = await asyncio.to_thread(self.course.look_up, standalone, PASSAGES)
                 if not findings.found:
-                    return not_covered(self.course, question)
+                    return not_covered(self.course, findings, question)
                 text = await self._word(standalone, findings.passages, on_text)
         except Exception as error:  # providers raise their own kinds: the wording is lost, the answer is not
             log.warning("the language model gave no answer: %s", type(error).__name__, extra={"action": "quote"})
@@ -85,7 +86,7 @@ class ChatAnswerer:
                 findings = await asyncio.to_thread(follow_up, self.course, question, history)
             return quoted(self.course, findings)
         if REFUSAL in text:
-            return not_covered(self.course, question)
+            return not_covered(self.course, findings, question)
         return self._checked(question, text, findings)
 
     async def _rewrite(self, question: str, history: History) -> str:
@@ -171,7 +172,7 @@ def quoted(course: Course, findings: Findings) -> Answer:
     question = findings.query.question
     quotes = course.quoter.quotes(findings.query, findings.passages) if findings.found else []
     if not quotes:
-        return not_covered(course, question)
+        return not_covered(course, findings, question)
     return Answer(
         question=question,
         found=True,
@@ -182,11 +183,19 @@ def quoted(course: Course, findings: Findings) -> Answer:
     )
 
 
-def not_covered(course: Course, question: str) -> Answer:
+def not_covered(course: Course, findings: Findings, question: str) -> Answer:
+    """That the course does not say it; a greeting is greeted."""
     near = course.near_topics(question)
+    aims = findings.query.aims
+    if Aim.COURTESY in aims:
+        near = near or course.topics.questions[:2]
+        text = "¡Hola! Pregúntame lo que quieras sobre el curso, con tus palabras."
+    elif Aim.COMMAND in aims:
+        text = "Yo solo respondo preguntas sobre el curso."
+    else:
+        text = "El curso no habla de eso, así que prefiero no inventar una respuesta."
     hint = " Quizá te sirva una de estas preguntas." if near else ""
-    text = f"El curso no habla de eso, así que prefiero no inventar una respuesta.{hint}"
-    return Answer(question=question, found=False, text=text, suggestions=near)
+    return Answer(question=question, found=False, text=text + hint, suggestions=near)
 
 
 def _as_data(number: int, passage: Passage) -> str:

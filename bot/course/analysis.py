@@ -37,6 +37,9 @@ def fold(text: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
 
 
+# «Se llama» names something; only «Llama» alone is the model.
+_IS_CALLED = re.compile(r"\b(?P<whom>se|te|me|le|les|nos|lo) (?:llama|llamas|llaman|llamo|llamaba)\b")
+
 REMEMBERED = 500_000  # words whose analysis is kept; people can type without end
 
 
@@ -62,7 +65,10 @@ class Analyzer:
     def words(self, text: str) -> list[str]:
         """Folded words in order, chat spelling undone, compounds also joined: «Phi-3» → phi, 3, phi3."""
         found: list[str] = []
-        for whole in _WORD.findall(fold(text)):
+        folded = fold(text)
+        if "llam" in folded:
+            folded = _IS_CALLED.sub(r"\g<whom> nombre", folded)
+        for whole in _WORD.findall(folded):
             words = self._words.get(whole)
             if words is None:
                 if len(self._words) >= REMEMBERED:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.course.aims import Aim
 from bot.course.index import Index
 from bot.course.query import CONCEPT, PLAIN, Query
 
@@ -20,6 +21,7 @@ class Signs:
 
     strong: float = 2.05  # a concept named by a word of the field; the first two count
     weak: float = 0.2  # a concept named by one word that everyday life uses too
+    alone: float = 0.2  # a concept named like that, and nothing else in the question: «¿cuántos datos?»
     plain: float = 0.2  # a plain word of the field; the first two count
     described: float = 0.38  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
@@ -30,7 +32,10 @@ class Signs:
     foreign: float = -1.8  # a word of another subject
     unknown: float = -1.1
     absent: float = -1.6  # a named concept that the course never mentions
-    biography: float = -2.2  # who somebody is, who founded something
+    person: float = -2.6  # who somebody is, who founded something
+    exercise: float = -2.2  # a sum to be solved
+    command: float = -4.0  # to leave one's rules, to recite
+    courtesy: float = -4.0  # thanks, and nothing else
     enough: float = 0.36
 
 
@@ -48,14 +53,24 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
     return (
         signs.strong * min(strong, 2)
         + signs.weak * sum(concept in query.weak for concept in field)
+        + signs.alone * bool(field and not (query.familiar or query.foreign or query.unknown))
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)
         + _foreign(query, index, signs)
         + signs.unknown * len(query.unknown)
         + signs.absent * absent
-        + signs.biography * query.biography
+        + sum(weight for aim, weight in _against(signs).items() if aim in query.aims)
     )
+
+
+def _against(signs: Signs) -> dict[Aim, float]:
+    return {
+        Aim.PERSON: signs.person,
+        Aim.EXERCISE: signs.exercise,
+        Aim.COMMAND: signs.command,
+        Aim.COURTESY: signs.courtesy,
+    }
 
 
 def _familiar(stem: str, index: Index, signs: Signs) -> float:

@@ -7,7 +7,6 @@ those are known words.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,17 +14,11 @@ from dataclasses import dataclass
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from bot.course.aims import Aim, aims_of
 from bot.course.analysis import Analyzer
 from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
-_DEFINES = re.compile(r"\b(que (es|son|significa|quiere decir)|en que consiste|what (is|are)|defin|explica|concepto)")
-# «¿Quién fundó OpenAI?», but not «¿quién hizo este curso?»
-_BIOGRAPHY = re.compile(
-    r"\b(?:quien(?:es)?|who) (?:es|son|fue|fueron|era|creo|crearon|fundo|fundaron|invento|inventaron|gano|descubrio"
-    r"|escribio|dirige|manda|is|was|are|were|invented|created|founded|owns|won|wrote|discovered)\b"
-    r"(?! (?:el|la|the) (?:autor|autora|author)\b)(?!.*\b(?:curso|guia|repositorio|leccion|course|guide|esto|este)\b)"
-)
 SURE = 7  # letters from which on a corrected word is taken for what it was corrected to
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
@@ -57,8 +50,11 @@ class Query:
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
-    defines: bool  # it asks what something is
-    biography: bool  # it asks who somebody is, or who made something
+    aims: frozenset[Aim]  # what it is after, apart from its subject
+
+    @property
+    def defines(self) -> bool:
+        return Aim.DEFINITION in self.aims
 
 
 class Reader:
@@ -83,7 +79,8 @@ class Reader:
         foreign: set[int] = set()
         guessed: set[int] = set()  # places of short words that were corrected: they may have meant something else
         kinds: dict[str, list[str]] = {"familiar": [], "foreign": [], "unknown": []}
-        for word in analyzer.words(question):
+        words = analyzer.words(question)
+        for word in words:
             if word in analyzer.stop:
                 sequence.append(word)
                 continue
@@ -110,7 +107,6 @@ class Reader:
         left = {
             kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
         }
-        spelt_out = " ".join(analyzer.words(question))
         return Query(
             question=question,
             tokens=tokens,
@@ -121,8 +117,7 @@ class Reader:
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
-            defines=bool(_DEFINES.search(spelt_out)),
-            biography=bool(_BIOGRAPHY.search(spelt_out)),
+            aims=aims_of(words),
         )
 
     def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bot.course import Course
+from bot.course.aims import Aim
 from bot.course.analysis import Analyzer
 from bot.course.ask_json import ask_object
 from bot.course.evaluate import evaluate, read_items
@@ -126,7 +127,7 @@ def test_a_word_of_another_subject_is_covered_when_a_heading_is_about_just_that(
     [("¿quién fundó OpenAI?", False), ("kien creo chatgpt", False), ("¿quién es el autor de este curso?", True)],
 )
 def test_asking_who_somebody_is_counts_against(course: Course, question: str, about_the_course: bool) -> None:
-    assert course.look_up(question).query.biography is not about_the_course
+    assert (Aim.PERSON in course.look_up(question).query.aims) is not about_the_course
 
 
 def test_the_glossary_gives_a_description_to_few_concepts() -> None:
