@@ -16,9 +16,9 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from bot.drafts import Draft
 from bot.records import Owner
 from bot.services import Services
-from bot.training import Draft
 from jobs.errors import AfinaError, QueueUnavailable
 
 log = logging.getLogger(__name__)

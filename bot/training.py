@@ -1,57 +1,31 @@
-"""From a filled-in form to a promised job: drafts, plans, confirmation.
+"""From a filled-in form to a promised job: what may be trained, what it would cost, confirmation.
 
-Rule of this file: the whole decision without Discord. A draft is what a person asked for, kept in the store so that its
-card works after a restart; a plan adds what it will cost, computed anew each time it is shown; confirming a draft
-twice gives the same job. What the worker does with it is the business of `jobs/gpu`.
+Rule of this file: the whole decision without Discord. A plan is computed anew each time it is shown; confirming a draft
+(`bot/drafts.py`) twice gives the same job. What the worker does with it is the business of `jobs/gpu`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from bot import limits
 from bot.datasets import has_open_secrets, look_again
+from bot.drafts import Draft, save_draft
 from bot.errors import LimitReached, NotFound, WrongState
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
 from bot.waiting import best_memory, queue_ahead, stats_of, tokens_per_second, workers
-from bot.wishes import changed_recipe, clean_name, free_name
+from bot.wishes import clean_name, free_name
 from jobs.catalog import Base, is_downloaded
-from jobs.contract import Method, Objective, Preset, Recipe, WorkerInfo
-from jobs.recipe import Estimate, check_recipe, estimate, recommend
+from jobs.contract import Method, Objective, Preset, WorkerInfo
+from jobs.recipe import Estimate, estimate, recommend
 
 FEW_EXAMPLES = 50  # below this many, say that it rarely helps
 CONTINUE = "modelo:"  # a choice of base that means one's own model
 
 OBJECTIVES = {"preference": Objective.DPO, "kto": Objective.KTO}
-
-
-class Draft(BaseModel):
-    """A job that somebody is about to confirm."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    guild_id: int
-    user_id: int
-    name: str
-    dataset_id: str
-    base_id: str
-    parent_adapter: str | None = None  # continue this adapter instead of starting from the base
-    preset: Preset
-    recipe: Recipe
-    state: Literal["open", "confirming", "confirmed", "discarded"] = "open"
-    job_id: str | None = None
-    created_at: float
-
-    @property
-    def owner(self) -> Owner:
-        return Owner(guild_id=self.guild_id, user_id=self.user_id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,16 +109,7 @@ async def make_draft(
         ),
         created_at=services.store.clock(),
     )
-    await _save(services, draft)
-    return draft
-
-
-async def load_draft(services: Services, draft_id: str, owner: Owner) -> Draft:
-    """Raises NotFound, also for somebody else's."""
-    text = await services.store.get_state(f"draft:{draft_id}")
-    draft = Draft.model_validate_json(text) if text else None
-    if draft is None or draft.owner != owner:
-        raise NotFound("Esa propuesta ya no existe.", hint="Empieza otra con /afinar.")
+    await save_draft(services, draft)
     return draft
 
 
@@ -179,16 +144,6 @@ async def plan(services: Services, draft: Draft) -> Plan:
     )
 
 
-async def tweak(services: Services, draft: Draft, answers: Mapping[str, str]) -> Draft:
-    """The draft with the answers of the form *Avanzado*; an empty answer keeps what was there. Raises BadInput."""
-    must_be_open(draft)
-    recipe = changed_recipe(draft.recipe, answers)
-    check_recipe(recipe, services.catalog.get(draft.base_id))
-    changed = draft.model_copy(update={"recipe": recipe})
-    await _save(services, changed)
-    return changed
-
-
 async def confirm(services: Services, draft: Draft, *, channel_id: int | None = None) -> Job:
     """Promise the job. The same draft always gives the same job, also after a crash in between.
 
@@ -197,13 +152,13 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     if draft.job_id is not None:
         return await services.store.job(draft.job_id)
     if draft.state == "confirming" and (job := await _already_submitted(services, draft)) is not None:
-        await _save(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
+        await save_draft(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
         return job
     if draft.state == "discarded":
         raise WrongState("Esa propuesta está descartada.", hint="Empieza otra con /afinar.")
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
     validation_path = await _validation_path(services, dataset)
-    await _save(services, draft.model_copy(update={"state": "confirming"}))
+    await save_draft(services, draft.model_copy(update={"state": "confirming"}))
     job = await services.store.submit_job(
         owner=draft.owner,
         name=draft.name,
@@ -215,16 +170,8 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
         channel_id=channel_id,
         limit=await _limit(services, draft.owner),
     )
-    await _save(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
+    await save_draft(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
     return job
-
-
-async def discard(services: Services, draft: Draft) -> Draft:
-    """Forget the draft. Raises WrongState once it is a job."""
-    must_be_open(draft)
-    gone = draft.model_copy(update={"state": "discarded"})
-    await _save(services, gone)
-    return gone
 
 
 def _notes(dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerInfo]) -> tuple[str, ...]:
@@ -264,14 +211,6 @@ async def _check_limit(services: Services, owner: Owner, open_jobs: int) -> None
         )
 
 
-def must_be_open(draft: Draft) -> None:
-    """Raises WrongState for a draft that was confirmed or discarded."""
-    if draft.state in ("confirmed", "confirming"):
-        raise WrongState("Ese entrenamiento ya está confirmado.", hint="Míralo con /entrenamientos ver.")
-    if draft.state == "discarded":
-        raise WrongState("Esa propuesta está descartada.", hint="Empieza otra con /afinar.")
-
-
 async def _usable_dataset(services: Services, dataset_id: str, owner: Owner) -> Dataset:
     dataset = await services.store.dataset(dataset_id, owner)
     if dataset.verdict == "rejected" or dataset.usable < 1:
@@ -308,7 +247,3 @@ async def _already_submitted(services: Services, draft: Draft) -> Job | None:
         ):
             return job
     return None
-
-
-async def _save(services: Services, draft: Draft) -> None:
-    await services.store.set_state(f"draft:{draft.id}", draft.model_dump_json())

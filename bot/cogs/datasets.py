@@ -1,12 +1,12 @@
 """`/datos`: bring a file, see what is wrong with it, have it mended, look at examples, divide, join, delete.
 
-Rule of this file: parse, call `bot/datasets.py`, show. Everything private appears in the person's workshop. A report
-comes in two steps into the same card: the structure at once, the rest as soon as it is known.
+Rule of this file: parse, call `bot/datasets.py` or `bot/versions.py`, show. Everything private appears in the person's
+workshop. A report comes in two steps into the same card (`dataset_card.py`): the structure at once, the rest as soon as
+it is known.
 """
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import Any
 
@@ -14,33 +14,22 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import datasets, training, waiting
-from bot.cogs.actions import Action, owner_of, services_of
+from bot import datasets, versions
+from bot.cogs.actions import owner_of
+from bot.cogs.dataset_card import ask_to_delete, draw, dynamic_items
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import BadInput, NotFound
 from bot.records import Dataset
-from bot.render.cards import Accent, Elsewhere, card
-from bot.render.histogram import draw_histogram
-from bot.render.numbers import count, number, plain
-from bot.render.report import (
-    accent,
-    changes_file,
-    changes_text,
-    example_texts,
-    list_text,
-    plan_line,
-    report_texts,
-)
+from bot.render.cards import card
+from bot.render.numbers import count, number
+from bot.render.report import list_text
 from bot.services import Services
-from jobs.contract import Objective
 from jobs.dataset.samples import SAMPLES, sample_file
-from jobs.errors import AfinaError
-from jobs.recipe import estimate, recommend
+
+__all__ = ["DatasetsCog", "dynamic_items", "receive"]
 
 Interaction = discord.Interaction[Any]
 CHOICES = 25  # of an autocomplete
-BASES = 4  # told on a card
-PICTURE = "longitudes.png"
 
 
 class DatasetsCog(commands.Cog):
@@ -105,7 +94,7 @@ class DatasetsCog(commands.Cog):
         await acknowledge(self.services, interaction)
         owner = owner_of(interaction)
         dataset = await datasets.find(self.services, owner, name)
-        made, kept = await datasets.split(self.services, dataset.id, owner, percent=percent)
+        made, kept = await versions.split(self.services, dataset.id, owner, percent=percent)
         note = (
             f"## Divididos\n{count(made.usable, 'ejemplo', 'ejemplos')} para entrenar y {number(kept.usable)} aparte "
             "para medir. Los que tienen la misma entrada han quedado juntos, en el mismo lado."
@@ -119,7 +108,7 @@ class DatasetsCog(commands.Cog):
     async def take_sample(self, interaction: Interaction, name: str, size: app_commands.Range[int, 1, 100_000]) -> None:
         await acknowledge(self.services, interaction)
         dataset = await datasets.find(self.services, owner_of(interaction), name)
-        made = await datasets.sample(self.services, dataset.id, owner_of(interaction), size=size)
+        made = await versions.sample(self.services, dataset.id, owner_of(interaction), size=size)
         view, files = await draw(self.services, made)
         await deliver(self.services, interaction, view, files=files)
 
@@ -129,7 +118,7 @@ class DatasetsCog(commands.Cog):
     async def filter(self, interaction: Interaction, name: str, code: str) -> None:
         await acknowledge(self.services, interaction)
         dataset = await datasets.find(self.services, owner_of(interaction), name)
-        made, dropped = await datasets.without(self.services, dataset.id, owner_of(interaction), code=code)
+        made, dropped = await versions.without(self.services, dataset.id, owner_of(interaction), code=code)
         note = (
             f"## Filtrados\nHe quitado {count(dropped, 'ejemplo', 'ejemplos')} y quedan {number(made.usable)}. "
             "Es una versión nueva; la anterior se queda como estaba."
@@ -157,7 +146,7 @@ class DatasetsCog(commands.Cog):
         await acknowledge(self.services, interaction)
         owner = owner_of(interaction)
         one, other = [await datasets.find(self.services, owner, wanted) for wanted in (first, second)]
-        made = await datasets.merge(self.services, owner, ids=(one.id, other.id), name=name)
+        made = await versions.merge(self.services, owner, ids=(one.id, other.id), name=name)
         view, files = await draw(self.services, made)
         await deliver(self.services, interaction, view, files=files)
 
@@ -186,13 +175,6 @@ class DatasetsCog(commands.Cog):
         ][:CHOICES]
 
 
-def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Repair, Redact, NoSecrets, Examples, WholeReport, Download, Delete, DeleteNow, Keep]
-
-
-# Uploading
-
-
 async def receive(
     services: Services, interaction: Interaction, file: discord.Attachment, kept: discord.Attachment | None = None
 ) -> Dataset:
@@ -207,7 +189,7 @@ async def receive(
         steps = datasets.receive(
             services,
             owner,
-            name=f"{datasets.clean_name(file.filename)[: datasets.NAME_LENGTH - 20]}{datasets.VALIDATION}",
+            name=f"{datasets.clean_name(file.filename)[: datasets.NAME_LENGTH - 20]}{versions.VALIDATION}",
             data=await download(kept),
             consent_at=now,
         )
@@ -227,7 +209,7 @@ async def receive(
     async for step in steps:
         dataset = step
         if validation is not None and dataset.report.get("complete"):
-            dataset, validation = await datasets.link_validation(services, dataset, validation)
+            dataset, validation = await versions.link_validation(services, dataset, validation)
         view, files = await draw(services, dataset, validation=validation)
         if message is None:
             message = await deliver(
@@ -244,244 +226,3 @@ async def download(file: discord.Attachment) -> bytes:
         return await file.read()
     except discord.HTTPException as error:
         raise BadInput("No he podido descargar el archivo de Discord.", hint="Súbelo otra vez.") from error
-
-
-async def draw(
-    services: Services, dataset: Dataset, *, before: str = "", validation: Dataset | None = None, extra: str = ""
-) -> tuple[discord.ui.LayoutView, list[discord.File]]:
-    """The card of a dataset with its picture and buttons."""
-    if validation is None and dataset.validation_id:
-        try:
-            validation = await services.store.dataset(dataset.validation_id, dataset.owner)
-        except NotFound:
-            validation = None
-    ready = bool(dataset.report.get("complete"))
-    plans = await _plans(services, dataset) if ready and dataset.verdict != "rejected" and dataset.usable else []
-    files: list[discord.File] = []
-    if ready and dataset.usable > 1:
-        picture = await asyncio.to_thread(
-            draw_histogram, dataset.report["stats"], title=f"Longitudes de «{dataset.name}»"
-        )
-        if picture:
-            files.append(discord.File(io.BytesIO(picture), PICTURE))
-    blocks = [block for block in (before, extra) if block]
-    view = card(
-        *blocks,
-        *report_texts(dataset, plans=plans, validation=validation),
-        accent=accent(dataset),
-        images=[PICTURE] if files else [],
-        actions=buttons(dataset) if ready or dataset.verdict == "rejected" else [],
-    )
-    return view, files
-
-
-def buttons(dataset: Dataset) -> list[discord.ui.Item[Any]]:
-    """What can be done next, the most useful first."""
-    problems = bool(dataset.report.get("groups"))
-    trainable = dataset.verdict != "rejected" and dataset.usable > 0
-    secrets = datasets.has_open_secrets(dataset)
-    actions: list[discord.ui.Item[Any]] = []
-    if trainable:
-        actions.append(
-            Elsewhere(
-                f"afina:train:start:{dataset.id}",
-                label="Afinar un modelo",
-                style=discord.ButtonStyle.primary,
-                disabled=secrets,
-            )
-        )
-    if secrets:
-        actions += [Redact(dataset.id), NoSecrets(dataset.id)]
-    if problems:
-        style = discord.ButtonStyle.secondary if trainable else discord.ButtonStyle.primary
-        actions.append(Repair(dataset.id, style=style))
-    if dataset.usable:
-        actions.append(Examples(f"{dataset.id}.0"))
-    if problems:
-        actions.append(WholeReport(dataset.id))
-    if dataset.parent_id:
-        actions.append(Download(dataset.id))
-    return [*actions, Delete(dataset.id)]
-
-
-async def _plans(services: Services, dataset: Dataset) -> list[str]:
-    """A line about each base on offer: time, tokens and memory on the workers that are there."""
-    stats = waiting.stats_of(dataset)
-    crew = await waiting.workers(services)
-    memory = waiting.best_memory(crew)
-    objective = {"preference": Objective.DPO, "kto": Objective.KTO}.get(dataset.format or "", Objective.SFT)
-    lines = []
-    for base in training.available_bases(services)[:BASES]:
-        try:
-            recipe = recommend(stats, base, objective=objective, device_memory=memory)
-        except AfinaError as error:
-            lines.append(f"{base.name}: {plain(error.message, 120)}")
-            continue
-        speed = await waiting.tokens_per_second(services, base.id, recipe.method)
-        cost = estimate(
-            recipe,
-            stats,
-            base,
-            tokens_per_second=speed,
-            device_memory=memory,
-            gpu=any(w.device == "cuda" for w in crew),
-        )
-        lines.append(
-            plan_line(
-                base.name,
-                epochs=recipe.epochs,
-                tokens=cost.tokens,
-                seconds=cost.seconds,
-                memory=cost.memory_bytes,
-                fits=cost.fits,
-            )
-        )
-    return lines
-
-
-# Buttons
-
-
-class Repair(Action, cog="data", verb="repair"):
-    label = "Reparar"
-    redact = False
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        await acknowledge(services, interaction)
-        made, changes = await datasets.repair(services, self.target, owner_of(interaction), redact=self.redact)
-        view, files = await draw(
-            services,
-            made,
-            before=f"## Reparado\nEs una versión nueva; el original se queda como estaba.\n{changes_text(changes)}",
-        )
-        files.append(discord.File(io.BytesIO(changes_file(changes).encode()), "cambios.txt"))
-        for item in list(view.children):
-            if isinstance(item, discord.ui.Container):
-                item.add_item(discord.ui.File("attachment://cambios.txt"))
-        await deliver(services, interaction, view, files=files)
-
-
-class Redact(Repair, cog="data", verb="redact"):
-    label = "Tapar secretos"
-    redact = True
-
-
-class NoSecrets(Action, cog="data", verb="nosecrets"):
-    label = "No son secretos"
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        await interaction.response.defer()
-        dataset = await datasets.confirm_secrets(services, self.target, owner_of(interaction))
-        view, files = await draw(services, dataset)
-        await interaction.edit_original_response(view=view, attachments=files)
-
-
-class Examples(Action, cog="data", verb="examples"):
-    label = "Ver ejemplos"
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        first = interaction.message is not None and "Ejemplo " not in _title(interaction.message)
-        await (acknowledge(services, interaction) if first else interaction.response.defer())
-        dataset_id, _, place = self.target.rpartition(".")
-        dataset = await services.store.dataset(dataset_id, owner_of(interaction))
-        view = await example_card(services, dataset, int(place) if place.isdigit() else 0)
-        if first:
-            await deliver(services, interaction, view)
-        else:
-            await interaction.edit_original_response(view=view)
-
-
-def _title(message: discord.Message) -> str:
-    """The first text of a card."""
-    for item in discord.ui.LayoutView.from_message(message, timeout=None).walk_children():
-        if isinstance(item, discord.ui.TextDisplay):
-            return item.content
-    return ""
-
-
-async def example_card(services: Services, dataset: Dataset, place: int) -> discord.ui.LayoutView:
-    """The example at `place`, with buttons to the ones beside it."""
-    place = max(0, min(place, dataset.usable - 1))
-    found = await datasets.examples(services, dataset, start=place)
-    if not found:
-        raise NotFound("No hay ningún ejemplo que enseñar.", hint="Repara los datos primero.")
-    return card(
-        *example_texts(found[0], place=place, name=dataset.name),
-        actions=[
-            Examples(f"{dataset.id}.{place - 1}", label="◀ Anterior", disabled=place == 0),
-            Examples(f"{dataset.id}.{place + 1}", label="Siguiente ▶", disabled=place + 1 >= dataset.usable),
-        ],
-    )
-
-
-class WholeReport(Action, cog="data", verb="report"):
-    label = "Informe completo"
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        await acknowledge(services, interaction)
-        dataset = await services.store.dataset(self.target, owner_of(interaction))
-        files = await datasets.whole_report(services, dataset)
-        view = card(
-            f"## Informe de {plain(dataset.name, 60)}\nTodas las observaciones, para leer y para programas.",
-            accent=Accent.QUIET,
-            files=list(files),
-        )
-        await deliver(
-            services, interaction, view, files=[discord.File(io.BytesIO(data), name) for name, data in files.items()]
-        )
-
-
-class Download(Action, cog="data", verb="download"):
-    label = "Descargar"
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        await acknowledge(services, interaction)
-        dataset = await services.store.dataset(self.target, owner_of(interaction))
-        name = f"datos-v{dataset.version}.jsonl"
-        view = card(f"## {plain(dataset.name, 60)} v{dataset.version}", accent=Accent.QUIET, files=[name])
-        data = await datasets.contents(services, dataset)
-        await deliver(services, interaction, view, files=[discord.File(io.BytesIO(data), name)])
-
-
-class Delete(Action, cog="data", verb="delete"):
-    label = "Borrar"
-
-    async def run(self, interaction: Interaction) -> None:
-        services = services_of(interaction)
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        dataset = await services.store.dataset(self.target, owner_of(interaction))
-        await interaction.followup.send(view=ask_to_delete(dataset), ephemeral=True)
-
-
-def ask_to_delete(dataset: Dataset) -> discord.ui.LayoutView:
-    return card(
-        f"## ¿Borrar {plain(dataset.name, 60)} v{dataset.version}?\nSe borra el archivo con su informe. "
-        "Los modelos que hayas entrenado con él se quedan. No se puede deshacer.",
-        accent=Accent.BAD,
-        actions=[DeleteNow(dataset.id), Keep(dataset.id)],
-    )
-
-
-class DeleteNow(Action, cog="data", verb="deletenow"):
-    label = "Borrar para siempre"
-    style = discord.ButtonStyle.danger
-
-    async def run(self, interaction: Interaction) -> None:
-        await interaction.response.defer()
-        gone = await datasets.delete(services_of(interaction), self.target, owner_of(interaction))
-        await interaction.edit_original_response(
-            view=card(f"**{plain(gone.name, 60)}** v{gone.version} está borrado.", accent=Accent.QUIET)
-        )
-
-
-class Keep(Action, cog="data", verb="keep"):
-    label = "Conservarlo"
-
-    async def run(self, interaction: Interaction) -> None:
-        await interaction.response.defer()
-        await interaction.edit_original_response(view=card("No he borrado nada.", accent=Accent.QUIET))

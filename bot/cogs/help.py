@@ -14,6 +14,7 @@ from discord.ext import commands
 
 from bot import personal
 from bot.cogs.actions import Action, owner_of, services_of
+from bot.cogs.deleting import Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import NotAllowed
 from bot.limits import limits_for
@@ -66,12 +67,11 @@ class HelpCog(commands.Cog):
     @misdatos.command(name="borrar", description="Borra para siempre todo lo que guardo de ti en este servidor")
     async def erase(self, interaction: Interaction) -> None:
         await interaction.response.send_message(
-            view=card(
-                "## ¿Borrar todo lo tuyo?\nTus datos, modelos, entrenamientos (también los que están en marcha), votos "
-                "e hilos, en este servidor. **No se puede deshacer.** Si quieres una copia, antes usa "
-                "`/misdatos descargar`.",
-                accent=Accent.BAD,
-                actions=[Erase(interaction.user.id), Keep(interaction.user.id)],
+            view=ask_first(
+                "todo lo tuyo",
+                "Tus datos, modelos, entrenamientos (también los que están en marcha), votos e hilos, en este "
+                "servidor. **No se puede deshacer.** Si quieres una copia, antes usa `/misdatos descargar`.",
+                Erase(interaction.user.id),
             ),
             ephemeral=True,
         )
@@ -102,14 +102,6 @@ class Erase(Action, cog="mine", verb="erase"):
         if workshop is not None and not gone:
             text += "\nLos mensajes de tu taller siguen en Discord: pide a quien modera el servidor que borre el hilo."
         await interaction.edit_original_response(view=card(text, accent=Accent.QUIET))
-
-
-class Keep(Action, cog="mine", verb="keep"):
-    label = "Conservarlo"
-
-    async def run(self, interaction: Interaction) -> None:
-        await interaction.response.defer()
-        await interaction.edit_original_response(view=card("No he borrado nada.", accent=Accent.QUIET))
 
 
 async def _delete_thread(interaction: Interaction, thread_id: int) -> bool:

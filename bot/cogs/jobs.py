@@ -30,6 +30,7 @@ from bot.services import Services
 from jobs.contract import JobState
 
 Interaction = discord.Interaction[Any]
+Act = Callable[[Services, Interaction, str], Awaitable[str]]  # on a job's id; what to say about it
 CHOICES = 25  # of an autocomplete
 OPEN = frozenset(state for state in JobState if not state.terminal)
 OVER = frozenset(state for state in JobState if state.terminal)
@@ -82,9 +83,7 @@ class JobsCog(commands.Cog):
         old = await find_job(self.services, interaction, name)
         await interaction.followup.send(await repeat_job(self.services, interaction, old.id, seed=seed))
 
-    async def _control(
-        self, interaction: Interaction, name: str, act: Callable[[Services, Interaction, str], Awaitable[str]]
-    ) -> None:
+    async def _control(self, interaction: Interaction, name: str, act: Act) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
         job = await find_job(self.services, interaction, name)
         await interaction.followup.send(await act(self.services, interaction, job.id))
@@ -189,42 +188,33 @@ async def _curve(job: Job, state: JobView) -> list[discord.File]:
 class _JobAction(Action, cog="job", verb="none"):
     """A button that changes a job and says what happened to the one who pressed it."""
 
+    act: Act  # of the class, as a staticmethod
+
     async def run(self, interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        await interaction.followup.send(await self.act(services_of(interaction), interaction))
-
-    async def act(self, services: Services, interaction: Interaction) -> str:
-        raise NotImplementedError
+        await interaction.followup.send(await self.act(services_of(interaction), interaction, self.target))
 
 
 class Cancel(_JobAction, cog="job", verb="cancel"):
     label = "Cancelar"
     style = discord.ButtonStyle.danger
-
-    async def act(self, services: Services, interaction: Interaction) -> str:
-        return await cancel_job(services, interaction, self.target)
+    act = staticmethod(cancel_job)
 
 
 class Pause(_JobAction, cog="job", verb="pause"):
     label = "Pausar"
-
-    async def act(self, services: Services, interaction: Interaction) -> str:
-        return await pause_job(services, interaction, self.target)
+    act = staticmethod(pause_job)
 
 
 class Resume(_JobAction, cog="job", verb="resume"):
     label = "Reanudar"
     style = discord.ButtonStyle.success
-
-    async def act(self, services: Services, interaction: Interaction) -> str:
-        return await resume_job(services, interaction, self.target)
+    act = staticmethod(resume_job)
 
 
 class Repeat(_JobAction, cog="job", verb="repeat"):
     label = "Repetir"
-
-    async def act(self, services: Services, interaction: Interaction) -> str:
-        return await repeat_job(services, interaction, self.target)
+    act = staticmethod(repeat_job)
 
 
 class Curve(Action, cog="job", verb="curve"):

@@ -14,10 +14,11 @@ from discord.ext import commands
 
 from bot import models
 from bot.cogs.actions import Action, owner_of, services_of
+from bot.cogs.deleting import DeleteForEver, Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import NotFound
-from bot.records import Model
-from bot.render.cards import Accent, card
+from bot.records import Model, Owner
+from bot.render.cards import card
 from bot.render.model import list_texts, model_card, verdict
 from bot.render.numbers import plain, size
 from bot.services import Services
@@ -67,11 +68,11 @@ class ModelsCog(commands.Cog):
         await interaction.response.defer(ephemeral=True, thinking=True)
         model = await models.own_model(self.services, name, owner_of(interaction))
         await interaction.followup.send(
-            view=card(
-                f"## ¿Borrar {plain(model.name, 60)}?\nSe borra el modelo con sus archivos, también para quien lo esté "
-                "usando en un hilo. No se puede deshacer. Tus datos y el informe del entrenamiento se quedan.",
-                accent=Accent.BAD,
-                actions=[Delete(model.id), Keep(model.id)],
+            view=ask_first(
+                plain(model.name, 60),
+                "Se borra el modelo con sus archivos, también para quien lo esté usando en un hilo. No se puede "
+                "deshacer. Tus datos y el informe del entrenamiento se quedan.",
+                Delete(model.id),
             )
         )
 
@@ -150,21 +151,6 @@ class Unshare(Share, cog="model", verb="unshare"):
     wanted = False
 
 
-class Delete(Action, cog="model", verb="delete"):
-    label = "Borrar para siempre"
-    style = discord.ButtonStyle.danger
-
-    async def run(self, interaction: Interaction) -> None:
-        await interaction.response.defer()
-        model = await models.delete(services_of(interaction), self.target, owner_of(interaction))
-        await interaction.edit_original_response(
-            view=card(f"**{plain(model.name)}** está borrado.", accent=Accent.QUIET)
-        )
-
-
-class Keep(Action, cog="model", verb="keep"):
-    label = "Conservarlo"
-
-    async def run(self, interaction: Interaction) -> None:
-        await interaction.response.defer()
-        await interaction.edit_original_response(view=card("No he borrado nada.", accent=Accent.QUIET))
+class Delete(DeleteForEver, cog="model", verb="delete"):
+    async def delete(self, services: Services, owner: Owner) -> str:
+        return plain((await models.delete(services, self.target, owner)).name)

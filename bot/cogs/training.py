@@ -11,7 +11,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import training
+from bot import drafts, training
 from bot.cogs import datasets
 from bot.cogs.actions import Action, board_of, owner_of, services_of
 from bot.cogs.training_forms import TrainForm, TweakForm, Wish
@@ -127,7 +127,7 @@ class Confirm(Action, cog="train", verb="confirm"):
         services = services_of(interaction)
         await interaction.response.defer()
         async with interaction.client.lock("draft", self.target):
-            draft = await training.load_draft(services, self.target, owner_of(interaction))
+            draft = await drafts.load_draft(services, self.target, owner_of(interaction))
             job = await training.confirm(services, draft, channel_id=interaction.channel_id)
         services.scheduler.nudge()
         await board_of(interaction).show(job)
@@ -139,16 +139,16 @@ class Tweak(Action, cog="train", verb="tweak"):
 
     async def run(self, interaction: Interaction) -> None:
         services = services_of(interaction)
-        draft = await training.load_draft(services, self.target, owner_of(interaction))
-        training.must_be_open(draft)
+        draft = await drafts.load_draft(services, self.target, owner_of(interaction))
+        drafts.must_be_open(draft)
         await interaction.response.send_modal(TweakForm(draft, self._apply))
 
     async def _apply(self, interaction: Interaction, values: dict[str, str]) -> None:
         services = services_of(interaction)
         await interaction.response.defer()
         async with interaction.client.lock("draft", self.target):
-            draft = await training.load_draft(services, self.target, owner_of(interaction))
-            draft = await training.tweak(services, draft, values)
+            draft = await drafts.load_draft(services, self.target, owner_of(interaction))
+            draft = await drafts.tweak(services, draft, values)
         await interaction.edit_original_response(view=draft_card(await training.plan(services, draft)))
 
 
@@ -159,7 +159,7 @@ class Discard(Action, cog="train", verb="discard"):
         services = services_of(interaction)
         await interaction.response.defer()
         async with interaction.client.lock("draft", self.target):
-            draft = await training.load_draft(services, self.target, owner_of(interaction))
-            await training.discard(services, draft)
+            draft = await drafts.load_draft(services, self.target, owner_of(interaction))
+            await drafts.discard(services, draft)
         text = f"**{plain(draft.name)}** · descartado; no has gastado nada"
         await interaction.edit_original_response(view=card(text, accent=Accent.QUIET))

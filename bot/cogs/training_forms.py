@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import discord
 
 from bot.cogs.actions import Form
+from bot.drafts import Draft
 from bot.records import Dataset, Model
 from bot.render.numbers import count, small
-from bot.training import CONTINUE, Draft
+from bot.training import CONTINUE
 from bot.wishes import FIELDS, NAME_LENGTH
 from jobs.catalog import Base
 from jobs.contract import Method, Preset

@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import json
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import yaml
 from pydantic import ValidationError
@@ -26,7 +24,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bot.console.check import examine, show
 from bot.console.stack import Stack
-from bot.datasets import format_of, limits_of
+from bot.datasets import format_of, limits_of, new_dataset, with_file, with_report
 from bot.errors import BadInput
 from bot.lock import AlreadyRunning, only_one
 from bot.progress import ProgressFeed, view
@@ -102,33 +100,10 @@ def read_recipe(path: Path) -> Recipe:
 
 async def _keep(store: Store, settings: Settings, path: Path, report: Report) -> Dataset:
     """Copies the file into the artifacts and writes its row."""
-    dataset_id = uuid4().hex[:12]
-    kept = await asyncio.to_thread(Artifacts(settings.artifacts).put_dataset, dataset_id, 1, path)
-    now = time.time()
-    return await store.add_dataset(
-        Dataset(
-            id=dataset_id,
-            owner=CONSOLE,
-            name=path.stem,
-            version=1,
-            parent_id=None,
-            path=kept,
-            sha256=await asyncio.to_thread(_sha256, path),
-            bytes=path.stat().st_size,
-            format=format_of(report.to_dict()),
-            verdict=report.verdict,
-            examples=report.examples,
-            usable=report.usable or 0,
-            report=report.to_dict(),
-            consent_at=now,  # one's own file on one's own machine
-            created_at=now,
-        )
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    now = time.time()  # of the consent too: it is one's own file on one's own machine
+    draft = new_dataset(CONSOLE, name=path.name, consent_at=now, created_at=now)
+    kept = await with_file(Artifacts(settings.artifacts), draft, path)
+    return await store.add_dataset(with_report(kept, report.to_dict()))
 
 
 @contextlib.asynccontextmanager

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bot.datasets import Change, Shown, has_open_secrets
+from bot.datasets import Shown, has_open_secrets
 from bot.records import Dataset
 from bot.render.cards import Accent
 from bot.render.numbers import count, duration, number, percent, plain, quoted, size
+from bot.versions import Change
 from jobs.dataset.rules import RULES
 
 VERDICTS = {

@@ -6,6 +6,9 @@ workers report is applied in `bot.store.events`.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aiosqlite
 
 from bot.errors import LimitReached, NotFound, WrongState
@@ -173,32 +176,34 @@ class JobRows(Database):
 
         Raises NotFound, and WrongState when it is over.
         """
-        await self.job(job_id, owner)
-        async with self.transaction() as tx:
-            job = await load_job(tx, job_id)
-            if job.state.terminal:
-                raise WrongState(_OVER[job.state])
+        async with self._open_job(job_id, owner) as (tx, job):
             if job.state.active:
                 await tx.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
             else:
                 await finish(tx, job, JobState.CANCELLED, self.clock())
-            return await load_job(tx, job_id)
+        return await self.job(job_id)
 
     async def request_pause(self, job_id: str, owner: Owner | None = None) -> Job:
         """Pause: at once where no worker has it, else after its next step. Asking twice is fine.
 
         Raises NotFound, and WrongState when it is over.
         """
+        async with self._open_job(job_id, owner) as (tx, job):
+            if job.state.active:
+                await tx.execute("UPDATE jobs SET pause_requested = 1 WHERE id = ?", (job_id,))
+            else:
+                await pause(tx, job)
+        return await self.job(job_id)
+
+    @asynccontextmanager
+    async def _open_job(self, job_id: str, owner: Owner | None) -> AsyncIterator[tuple[aiosqlite.Connection, Job]]:
+        """A transaction about a job that is not over. Raises NotFound and WrongState."""
         await self.job(job_id, owner)
         async with self.transaction() as tx:
             job = await load_job(tx, job_id)
             if job.state.terminal:
                 raise WrongState(_OVER[job.state])
-            if job.state.active:
-                await tx.execute("UPDATE jobs SET pause_requested = 1 WHERE id = ?", (job_id,))
-            else:
-                await pause(tx, job)
-            return await load_job(tx, job_id)
+            yield tx, job
 
     async def resume_job(self, job_id: str, owner: Owner | None = None) -> Job:
         """Send a paused job on, as a new attempt from its newest checkpoint. Raises NotFound and WrongState."""

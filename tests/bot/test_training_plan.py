@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot import training, waiting
+from bot import drafts, training, waiting
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
 from bot.limits import change_limits
 from bot.records import Owner
@@ -23,7 +23,7 @@ EVA = Owner(guild_id=1, user_id=3)
 
 @pytest.fixture
 def draft_of(services: Services, dataset_of: Any) -> Any:
-    async def make(owner: Owner = ANA, dataset: Any = None, **wish: Any) -> training.Draft:
+    async def make(owner: Owner = ANA, dataset: Any = None, **wish: Any) -> drafts.Draft:
         dataset = dataset or await dataset_of(owner, f"{owner.user_id}.jsonl")
         values: dict[str, Any] = {
             "dataset_id": dataset.id,
@@ -118,7 +118,7 @@ def test_a_name_is_suggested_from_the_data() -> None:
 async def test_a_draft_carries_a_complete_recipe_for_its_data(services: Services, draft_of: Any) -> None:
     draft = await draft_of()
     assert draft.recipe.objective is Objective.SFT
-    assert await training.load_draft(services, draft.id, ANA) == draft
+    assert await drafts.load_draft(services, draft.id, ANA) == draft
 
 
 async def test_preference_data_are_trained_as_preferences(draft_of: Any, dataset_of: Any) -> None:
@@ -146,13 +146,13 @@ async def test_what_cannot_be_is_refused_before_anything_is_kept(
 async def test_drafts_are_private(services: Services, draft_of: Any) -> None:
     draft = await draft_of()
     with pytest.raises(NotFound):
-        await training.load_draft(services, draft.id, EVA)
+        await drafts.load_draft(services, draft.id, EVA)
 
 
 async def test_a_tweak_is_checked_against_the_base(services: Services, draft_of: Any) -> None:
     draft = await draft_of()
     with pytest.raises(RecipeError, match="tokens"):
-        await training.tweak(services, draft, {"max_length": "8192"})
+        await drafts.tweak(services, draft, {"max_length": "8192"})
 
 
 # Confirming
@@ -161,7 +161,7 @@ async def test_a_tweak_is_checked_against_the_base(services: Services, draft_of:
 async def test_confirming_twice_gives_the_same_job(services: Services, draft_of: Any) -> None:
     draft = await draft_of()
     first = await training.confirm(services, draft)
-    second = await training.confirm(services, await training.load_draft(services, draft.id, ANA))
+    second = await training.confirm(services, await drafts.load_draft(services, draft.id, ANA))
     assert first.id == second.id
 
 
@@ -172,7 +172,7 @@ async def test_a_crash_between_job_and_note_does_not_make_a_second_job(services:
     await services.store.set_state(
         f"draft:{draft.id}", draft.model_copy(update={"state": "confirming"}).model_dump_json()
     )
-    await training.confirm(services, await training.load_draft(services, draft.id, ANA))
+    await training.confirm(services, await drafts.load_draft(services, draft.id, ANA))
     assert len(await services.store.jobs(ANA)) == 1
 
 
@@ -183,13 +183,13 @@ async def test_a_crash_before_the_job_lets_the_person_confirm_again(services: Se
 
 
 async def test_a_discarded_draft_cannot_be_confirmed_nor_the_other_way_round(services: Services, draft_of: Any) -> None:
-    discarded = await training.discard(services, await draft_of())
+    discarded = await drafts.discard(services, await draft_of())
     with pytest.raises(WrongState):
         await training.confirm(services, discarded)
     draft = await draft_of()
     await training.confirm(services, draft)
     with pytest.raises(WrongState):
-        await training.discard(services, await training.load_draft(services, draft.id, ANA))
+        await drafts.discard(services, await drafts.load_draft(services, draft.id, ANA))
 
 
 async def test_the_limit_of_the_server_counts_when_confirming_too(services: Services, draft_of: Any) -> None:
