@@ -20,6 +20,7 @@ from bot.records import Job
 from bot.store import Store, StoreUnavailable
 from jobs.contract import Event, EventType, JobState, Metrics, Phase
 from jobs.errors import QueueUnavailable
+from jobs.logs import about
 from jobs.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,14 @@ class ProgressFeed:
 
     async def announce(self, job: Job) -> None:
         """Tell the subscribers of a change that somebody else made."""
-        for subscriber in self._subscribers:
-            try:
-                await subscriber(job)
-            except Exception:
-                log.exception("a subscriber failed on job %s", job.id)
+        with about(job=job.id, attempt=job.attempt):
+            if job.state.terminal:
+                log.info("the job is over: %s", job.state)
+            for subscriber in self._subscribers:
+                try:
+                    await subscriber(job)
+                except Exception:
+                    log.exception("a subscriber failed")
 
     async def run(self) -> None:
         away = False

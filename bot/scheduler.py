@@ -23,6 +23,7 @@ from jobs.artifacts import Artifacts
 from jobs.attempt import attempt_folder, read_event_file
 from jobs.contract import Event, EventType, JobState, WorkerInfo
 from jobs.errors import QueueUnavailable
+from jobs.logs import about
 from jobs.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -145,12 +146,13 @@ class Scheduler:
         jobs = await self._store.open_jobs()
         self._asked = {job.request.rq_id: at for job in jobs if (at := self._asked.get(job.request.rq_id))}
         for job in jobs:
-            if job.state.active and (job.cancel_requested or job.pause_requested):
-                await self._stop(job, now)
-            elif job.lease_until is not None and job.lease_until < self._store.clock():
-                await self._bury(job)
-            elif due and job.state is JobState.DISPATCHED:
-                await self._look_after(job, workers)
+            with about(job=job.id, attempt=job.attempt):
+                if job.state.active and (job.cancel_requested or job.pause_requested):
+                    await self._stop(job, now)
+                elif job.lease_until is not None and job.lease_until < self._store.clock():
+                    await self._bury(job)
+                elif due and job.state is JobState.DISPATCHED:
+                    await self._look_after(job, workers)
         if due:
             self._reconcile_at = now + self._settings.reconcile_every
         await self._dispatch(workers)
@@ -158,12 +160,14 @@ class Scheduler:
     async def _dispatch(self, workers: Sequence[WorkerInfo]) -> None:
         jobs = await self._store.open_jobs()
         for job in pick(jobs, workers, max_running=self._settings.max_running_jobs, fits=self._fits):
-            await self._send(job, target(job, workers, self._fits))
+            with about(job=job.id, attempt=job.attempt):
+                await self._send(job, target(job, workers, self._fits))
 
     async def _send(self, job: Job, worker: str | None) -> None:
         """Redis first, then the mark. A crash between the two sends it again, which Redis refuses as a double."""
         await asyncio.to_thread(self._queue.submit, job.request, timeout=self._settings.job_timeout, worker=worker)
         if await self._store.mark_dispatched(job.id, job.attempt):
+            log.info("handed over to %s", worker or "the first worker that is free")
             await self._announce(await self._store.job(job.id))
         else:  # cancelled or paused in between
             await asyncio.to_thread(self._queue.request_stop, job.id, job.attempt, "cancelled")
@@ -211,7 +215,7 @@ class Scheduler:
             await self._announce(after)
 
     async def _give_up(self, job: Job, *, silent_since: float | None = None) -> None:
-        log.warning("attempt %s is dead (silent since %s)", job.request.rq_id, silent_since)
+        log.warning("this attempt is dead (silent since %s)", silent_since)
         after = await self._store.give_up_attempt(job.id, job.attempt, seen_lease=job.lease_until)
         if after is not None:
             await self._announce(after)

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"  # nothing personal is shown, but it is nobody else's business either
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"  # one line an entry, or one JSON object
 
     @property
     def database(self) -> Path:

@@ -20,7 +20,6 @@ import secrets
 import signal
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -28,10 +27,10 @@ from typing import Any
 
 import redis
 from rq import Queue as RQQueue
-from rq import Worker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from jobs.admission import SafeJob, allowed
 from jobs.attempt import (
     KEEP_SECONDS,
     EventWriter,
@@ -43,8 +42,11 @@ from jobs.attempt import (
     stop_kind,
 )
 from jobs.contract import QUEUE_NAME, TRAIN_FUNCTION, EventType, TrainRequest, WorkerInfo
+from jobs.logs import about
 from jobs.orphans import report_orphans, say_died
+from jobs.outages import FORGET_SECONDS, REDIS_ERRORS, PatientWorker
 from jobs.queue import WORKER_KEY
+from jobs.watch import HANG_SECONDS, Watch
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,6 @@ CHECKPOINT_SECONDS = 25.0  # for a child to write its checkpoint after SIGTERM
 CANCEL_SECONDS = 10.0  # for a child to notice that it is cancelled
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-_REDIS_ERRORS = (redis.RedisError, OSError)
 
 
 def unique_name(name: str | None = None) -> str:
@@ -69,11 +70,13 @@ def run_worker(
     environment: Mapping[str, str],
     burst: bool = False,
     functions: Collection[str] = (TRAIN_FUNCTION,),
+    hang_seconds: float = HANG_SECONDS,
 ) -> int:
     """Work until SIGTERM; with `burst`, until the queue is empty. The exit code.
 
     `info`: what to tell the bot; its name gets a unique ending. `environment`: what the job function reads
-    (AFINA_WORK_DATA is needed here too). `functions`: the only ones that may run, by dotted name.
+    (AFINA_WORK_DATA is needed here too). `functions`: the only ones that may run, by dotted name. `hang_seconds`: see
+    `jobs.watch`.
     """
     os.environ.update(environment)
     data = Path(environment[DATA_VARIABLE])
@@ -85,10 +88,16 @@ def run_worker(
             connection = connect(redis_url, timeout=30.0)
             named = info.model_copy(update={"name": unique_name(info.name)})
             worker = SafeWorker(
-                connection, info=named, data=data, redis_url=redis_url, functions=functions, leaving=leaving
+                connection,
+                info=named,
+                data=data,
+                redis_url=redis_url,
+                functions=functions,
+                leaving=leaving,
+                hang_seconds=hang_seconds,
             )
             worker.work(burst=burst, logging_level=None)
-        except _REDIS_ERRORS as error:
+        except REDIS_ERRORS as error:
             log.warning("Redis is away (%s), trying again", error)
         except SystemExit:
             return 1
@@ -104,22 +113,8 @@ def _listen(leaving: threading.Event) -> None:
         signal.signal(number, lambda *_: leaving.set())
 
 
-class SafeJob(Job):
-    """A job whose callbacks and webhooks never run: whoever can write to Redis could name any."""
-
-    def execute_success_callback(self, *_: Any, **__: Any) -> None: ...
-
-    def execute_failure_callback(self, *_: Any, **__: Any) -> None: ...
-
-    def execute_stopped_callback(self, *_: Any, **__: Any) -> None: ...
-
-    def send_webhooks(self, *_: Any, **__: Any) -> None: ...
-
-
-class SafeWorker(Worker):
+class SafeWorker(PatientWorker):
     """See the module; use `run_worker`."""
-
-    max_connection_wait_time = 2.0
 
     def __init__(
         self,
@@ -130,13 +125,15 @@ class SafeWorker(Worker):
         redis_url: str,
         functions: Collection[str],
         leaving: threading.Event,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self._info = info
         self._data = data
         self._redis_url = redis_url
         self._functions = frozenset(functions)
         self._leaving = leaving
-        self._kill_at: float | None = None  # monotonic; when a child that was asked to stop is killed
+        self._hang_seconds = hang_seconds
+        self._watch: Watch | None = None  # over the child that works
         self._parent = os.getpid()
         self._stopping: tuple[str, str] | None = None  # rq id and kind of the stop that reached us
         self._recent: deque[tuple[Path, str, int]] = deque(maxlen=20)  # attempts whose events must reach Redis
@@ -160,42 +157,38 @@ class SafeWorker(Worker):
 
     def execute_job(self, job: Job, queue: RQQueue) -> None:
         """Check it, claim its attempt, run it in a child, and see to it that it has a last word."""
-        request = self._allowed(job)
+        request = allowed(job, self._functions)
         if request is None:
             self._refuse(job, queue, "not a job of ours")
             return
+        with about(job=request.job_id, attempt=request.attempt):
+            self._attempt(job, queue, request)
+
+    def _attempt(self, job: Job, queue: RQQueue, request: TrainRequest) -> None:
         folder = attempt_folder(self._data, request.job_id, request.attempt)
         with hold(folder) as free:
             if not free or read_event_file(folder) or not self._claim(request):
                 self._refuse(job, queue, "this attempt has run before")
                 return
+            watch = Watch(folder, timeout=job.timeout or KEEP_SECONDS, hang_seconds=self._hang_seconds)
+            self._watch, self._stopping = watch, None
             if self._asked(request):
                 self._refuse(job, queue, "stopped before it started")
-                self._close(folder, request, timed_out=False)
+                self._close(folder, request, watch)
                 return
-            self._kill_at = self._stopping = None
             self._info = self._info.model_copy(update={"current_job": request.rq_id})
-            started = time.monotonic()
+            log.info("begins on %s", self._info.device_name)
             try:
                 self._greet(folder, request)
                 super().execute_job(job, queue)
-            except _REDIS_ERRORS as error:  # RQ's bookkeeping; ours is in the event file
-                log.warning("Redis is away while %s ends: %s", request.rq_id, error)
+            except REDIS_ERRORS as error:  # RQ's bookkeeping; ours is in the event file
+                log.warning("Redis is away while this attempt ends: %s", error)
             finally:
                 self._end_child()
                 self._info = self._info.model_copy(update={"current_job": None})
-                self._close(folder, request, timed_out=time.monotonic() - started >= (job.timeout or KEEP_SECONDS))
+                self._close(folder, request, watch)
+                self._watch = None
                 self._recent.append((folder, request.job_id, request.attempt))
-
-    def _allowed(self, job: Job) -> TrainRequest | None:
-        try:
-            if job.func_name not in self._functions or job.instance is not None or job.kwargs or len(job.args) != 1:
-                return None
-            request = TrainRequest.model_validate(job.args[0])
-        except Exception as error:  # whatever a forged job makes RQ's deserialiser raise
-            log.warning("unreadable job %r: %s", job.id, error)
-            return None
-        return request if request.rq_id == job.id else None
 
     def _refuse(self, job: Job, queue: RQQueue, reason: str) -> None:
         log.warning("refused job %r: %s", job.id, reason)
@@ -208,7 +201,7 @@ class SafeWorker(Worker):
         try:
             key = f"afina:claim:{request.rq_id}"
             return bool(self.connection.set(key, self.name, nx=True, ex=KEEP_SECONDS))
-        except _REDIS_ERRORS:
+        except REDIS_ERRORS:
             return True  # we hold the folder, and Redis gave the job to us
 
     def _greet(self, folder: Path, request: TrainRequest) -> None:
@@ -227,7 +220,7 @@ class SafeWorker(Worker):
                 self.wait_for_horse()
             self._horse_pid = 0
 
-    def _close(self, folder: Path, request: TrainRequest, *, timed_out: bool) -> None:
+    def _close(self, folder: Path, request: TrainRequest, watch: Watch) -> None:
         """Write the last word for a child that could not."""
         writer = EventWriter(folder, self._redis_url, request.job_id, request.attempt)
         try:
@@ -237,20 +230,20 @@ class SafeWorker(Worker):
                 writer.emit(EventType.STOPPED, kind=kind, step=0)
             elif self._leaving.is_set():
                 writer.emit(EventType.STOPPED, kind="interrupted", step=0)
-            elif timed_out:
+            elif watch.timed_out:
                 message, hint = "El trabajo ha superado el tiempo máximo.", "Repítelo con menos épocas o menos datos."
                 writer.emit(EventType.FAILED, message, "error", code="timeout", hint=hint)
             else:
                 say_died(writer)
         except OSError as error:
-            log.error("cannot write the last word of %s: %s", request.rq_id, error)
+            log.error("cannot write the last word: %s", error)
         finally:
             writer.close()
 
     def _asked(self, request: TrainRequest) -> str | None:
         if self._stopping and self._stopping[0] == request.rq_id:
             return self._stopping[1]
-        with contextlib.suppress(*_REDIS_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS):
             return stop_kind(self.connection.get(stop_key(request.job_id, request.attempt)))
         return None
 
@@ -278,14 +271,11 @@ class SafeWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         self._ask_child(signal.SIGUSR1, CHECKPOINT_SECONDS)
 
-    def set_shutdown_requested_date(self) -> None:
-        """RQ writes to Redis here, in the middle of a signal handler; nobody reads it."""
-
     def _ask_child(self, number: signal.Signals, patience: float | None) -> None:
         if not self.horse_pid:
             return
-        if patience is not None:
-            self._kill_at = min(self._kill_at or float("inf"), time.monotonic() + patience)
+        if patience is not None and self._watch:
+            self._watch.leave_within(patience)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.horse_pid, number)
 
@@ -307,10 +297,10 @@ class SafeWorker(Worker):
 
     def maintain_heartbeats(self, job: Job) -> None:
         """Called every second while the child works."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            log.warning("child %s does not stop, killing it", self.horse_pid)
+        if self._watch and (reason := self._watch.overdue()):
+            log.warning("killing child %s: %s", self.horse_pid, reason)
             self.kill_horse()
-        with contextlib.suppress(*_REDIS_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS):
             self._introduce()
             super().maintain_heartbeats(job)
 
@@ -320,31 +310,16 @@ class SafeWorker(Worker):
             self._introduce()
             while self._recent and self._flush(*self._recent[0]) and len(self._recent) > 1:
                 self._recent.popleft()
-        super().heartbeat(min(timeout or 30, 30), pipeline=pipeline)
-
-    def get_heartbeat_ttl(self, job: Job) -> int:
-        return 30
-
-    def set_current_job_working_time(self, current_job_working_time: float, pipeline: Any = None) -> None:
-        with contextlib.suppress(*_REDIS_ERRORS):
-            super().set_current_job_working_time(current_job_working_time, pipeline=pipeline)
-
-    def set_state(self, state: str, pipeline: Any = None) -> None:
-        self._state = state
-        with contextlib.suppress(*_REDIS_ERRORS):
-            super().set_state(state, pipeline=pipeline)
+        super().heartbeat(min(timeout or FORGET_SECONDS, FORGET_SECONDS), pipeline=pipeline)
 
     def check_for_suspension(self, burst: bool) -> None:
         """`rq suspend` is not ours; but a SIGTERM that came before RQ listened counts."""
         self._stop_requested = self._stop_requested or self._leaving.is_set()
 
     def register_death(self) -> None:
-        with contextlib.suppress(*_REDIS_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS):
             self.connection.delete(WORKER_KEY + self.name)
             super().register_death()  # type: ignore[no-untyped-call]
-
-    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
-        time.sleep(0.5)  # it subscribes again by itself
 
     def _introduce(self) -> None:
         self.connection.set(WORKER_KEY + self.name, self._info.model_dump_json(), ex=INFO_SECONDS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 
+from bot import logs
 from bot.console.stack import Stack, run_until_signalled
 from bot.settings import Settings
 
@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not arguments.sin_bot and settings.discord_token is None:
         print(NO_TOKEN, file=sys.stderr)
         return 1
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings, part="up")
     return asyncio.run(run_until_signalled(Stack(settings, bot=not arguments.sin_bot)))

@@ -34,9 +34,22 @@ def main(arguments: list[str] | None = None) -> int:
     networked = args.command is run_download
     wanted = {name: value for name, value in ENVIRONMENT.items() if not (networked and name.endswith("_OFFLINE"))}
     os.environ.update({name: os.environ.get(name, value) for name, value in wanted.items()})
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_logs(PARTS.get(args.command, "tool"))
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses an optional kernel at each import
     return int(args.command(args))
+
+
+def set_up_logs(part: str) -> None:
+    """As the bot's settings of the same names say; secrets are what the environment holds as such."""
+    from jobs import logs
+
+    secrets = [value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN", "_PASSWORD"))]
+    logs.set_up(
+        part,
+        level=os.environ.get("AFINA_LOG_LEVEL") or "INFO",
+        format="json" if os.environ.get("AFINA_LOG_FORMAT") == "json" else "text",
+        secrets=[*secrets, *logs.password_of(os.environ.get("REDIS_URL"))],
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -168,6 +181,9 @@ def run_train(args: argparse.Namespace) -> int:
             return 1
     return 0
 
+
+# What each process calls itself in the log.
+PARTS = {run_worker: "worker", run_engine: "engine", run_train: "train"}
 
 if __name__ == "__main__":
     raise SystemExit(main())

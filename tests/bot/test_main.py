@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.logs import HIDDEN, LineFormatter, secrets_of
+from bot.logs import secrets_of
 from bot.settings import ROOT, Settings
+from jobs.logs import HIDDEN, JsonFormatter, LineFormatter, about
 from playground import Limits, Playground
 
 
@@ -149,14 +150,16 @@ async def test_without_the_message_intent_it_says_where_to_turn_it_on(tmp_path: 
         "Authorization: Bearer sk-clave-del-motor",
     ],
 )
-def test_no_secret_reaches_the_log(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_no_secret_reaches_the_log(text: str, format: str) -> None:
     settings = Settings(
         _env_file=None,
         discord_token="mi-token-secreto",
         engine_key="sk-clave-del-motor",
         redis_url="redis://usuario:contra-seña@host:6379/0",
     )
-    formatter = LineFormatter(secrets_of(settings))
+    secrets = secrets_of(settings)
+    formatter = LineFormatter(secrets) if format == "text" else JsonFormatter("bot", secrets)
     try:
         raise ValueError(text)
     except ValueError:
@@ -171,6 +174,21 @@ def test_a_log_line_names_its_job() -> None:
     record = logging.LogRecord("bot", logging.INFO, "f", 1, "hecho", (), None)
     record.job = "abc123"
     assert LineFormatter().format(record).endswith("INFO bot hecho job=abc123")
+    with about(job="otro", attempt=2):
+        assert LineFormatter().format(record).endswith("INFO bot hecho job=abc123 attempt=2")
+
+
+def test_as_json_an_entry_is_one_object_with_its_job_and_its_traceback() -> None:
+    with about(job="abc123", attempt=1):
+        try:
+            raise ValueError("dos\nlíneas")
+        except ValueError:
+            record = logging.LogRecord("bot.x", logging.ERROR, "f", 1, "se cayó %s", ("así",), sys.exc_info())
+        entry = json.loads(JsonFormatter("worker").format(record))
+    wanted = {"level": "ERROR", "logger": "bot.x", "part": "worker", "message": "se cayó así", "job": "abc123"}
+    assert wanted.items() <= entry.items()
+    assert "ValueError: dos" in entry["error"]
+    assert entry["time"].endswith("+00:00")
 
 
 def test_a_starting_bot_imports_nothing_heavy() -> None:

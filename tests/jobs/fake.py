@@ -2,8 +2,9 @@
 
 What it does is steered by the request's `base_id`, a query string: "steps=20&pause=0.05&fail=diverged&die=5&deaf=1".
 steps, pause: how long. fail=CODE. die=STEP, orphan=STEP: kill the child, the parent there; once: in the first attempt
-only. deaf: do not listen. mute: kill the parent between publication and report. hang=SECONDS before the first step.
-raise: an exception that nobody expected. A base of the catalogue instead of a query string really trains.
+only. deaf: do not listen. stuck: hold the interpreter lock for ever. mute: kill the parent between publication and
+report. hang=SECONDS before the first step. raise: an exception that nobody expected. A base of the catalogue instead of
+a query string really trains.
 """
 
 import os
@@ -52,6 +53,8 @@ def _train(request, options, events, control, artifacts, data) -> None:
         raise RuntimeError("a bug")
     if "hang" in options:
         _work(float(options["hang"]))
+    if "stuck" in options:
+        sum(range(10**15))
     if "fail" in options:
         events.emit("failed", "No ha podido ser.", "error", code=options["fail"], hint="Prueba otra cosa.")
         return

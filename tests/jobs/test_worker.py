@@ -102,6 +102,30 @@ def test_a_job_that_takes_too_long_is_ended_and_says_why(start, queue, tmp_path)
     assert worker.poll() is None
 
 
+def test_a_child_that_hangs_with_the_interpreter_lock_is_killed_and_the_next_job_runs(start, queue, tmp_path):
+    """Neither its timeout nor a wish reaches it: it is noticed by its silence."""
+    worker = start()
+    queue.submit(request("stuck=1"), timeout=600)
+    until(lambda: (event := last(tmp_path)) and event.type is EventType.FAILED)
+    assert last(tmp_path).data["code"] == "worker_died"
+    assert b"silent for too long" in (tmp_path / "worker.log").read_bytes()
+    queue.submit(request(job="otromas"), timeout=60)
+    until(lambda: (event := last(tmp_path, "otromas")) and event.type is EventType.RESULT)
+    assert worker.poll() is None
+
+
+def test_every_entry_of_its_log_that_is_about_a_job_names_it(start, queue, tmp_path):
+    """Those of the worker, of RQ, and of the child."""
+    queue.submit(request("raise=1"), timeout=60)
+    assert start("--burst", "--json").wait(60) == 0
+    lines = (tmp_path / "worker.log").read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines if line.startswith("{")]
+    named = [entry for entry in entries if entry.get("job") == "trabajo" and entry["attempt"] == 1]
+    assert len({entry["process"] for entry in named}) == 2  # the worker and its child
+    assert {"jobs.worker", "rq.worker"} <= {entry["logger"] for entry in named}
+    assert any("RuntimeError: a bug" in entry.get("error", "") + entry["message"] for entry in named)
+
+
 def test_an_attempt_that_has_events_already_is_not_run_again(start, queue, tmp_path):
     writer = EventWriter(attempt_folder(tmp_path, "trabajo", 1), None, "trabajo", 1)
     writer.emit("result")

@@ -3,15 +3,17 @@
 `--real`: jobs on a base of the catalogue really train.
 """
 
-import logging
 import os
 import sys
 
 import tests.jobs.fake  # noqa: F401 - as the real worker imports torch before it forks
+from jobs import logs
 from jobs.contract import WorkerInfo
 from jobs.gpu.__main__ import ENVIRONMENT as GPU_ENVIRONMENT
 from jobs.worker import run_worker
 from tests.jobs.fake import FUNCTION
+
+HANG_SECONDS = 4.0  # instead of a minute; the fake trainer says something five times a second
 
 
 def main() -> int:
@@ -19,13 +21,14 @@ def main() -> int:
     if "--real" in sys.argv:
         os.environ.update(GPU_ENVIRONMENT)
         import jobs.gpu.train  # noqa: F401
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s %(message)s")
+    logs.set_up("worker", format="json" if "--json" in sys.argv else "text")
     info = WorkerInfo(name="prueba", hostname="aqui", device="cpu", device_name="CPU", memory_bytes=2**33)
     return run_worker(
         redis_url,
         info=info,
         environment={"AFINA_WORK_DATA": data, "AFINA_WORK_ARTIFACTS": data, "AFINA_WORK_REDIS": redis_url},
         burst="--burst" in sys.argv,
+        hang_seconds=HANG_SECONDS,
         functions=[FUNCTION],
     )
 
