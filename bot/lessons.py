@@ -97,10 +97,9 @@ class Lessons:
 
     def _load(self) -> Library:
         from bot.course.library import Library
-        from bot.llm import make_embeddings
+        from bot.llm import make_meaning
 
         settings = self._settings
-        embeddings = make_embeddings(settings)
-        library = Library(settings.course_dir, settings.data_dir, embeddings, settings.embeddings or "")
+        library = Library(settings.course_dir, settings.data_dir, make_meaning(settings, aside=True))
         library.course(None)
         return library

@@ -26,10 +26,13 @@ from bot.course.query import PLAIN
 from bot.course.quoting import details
 from bot.prompts import Prompts
 from bot.settings import Settings
+from jobs.moderation import Category
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
+
+    from bot.course.meaning import Meaning
 
 log = logging.getLogger(__name__)
 
@@ -246,6 +249,28 @@ def make_model(settings: Settings, engine_url: str | None = None) -> BaseChatMod
     )
 
 
+class JudgingModel:
+    """A chat model as the content filter's second step (`bot.moderation.Classifier`)."""
+
+    def __init__(self, model: BaseChatModel, prompts: Prompts) -> None:
+        self._model = model
+        self._prompts = prompts
+
+    async def classify(self, text: str) -> Category | None:
+        """Raises ValueError for an answer that is no category, and whatever the provider raises."""
+        inside = re.sub(r"</?\s*texto\b", "‹texto", text, flags=re.IGNORECASE)  # nothing inside closes the marks
+        reply = await self._model.ainvoke(self._prompts.render("moderacion", text=inside))
+        word = re.sub(r"[^a-z_]", "", reply.text.strip().lower().split("\n")[0])
+        return None if word == "none" else Category(word)
+
+
+def make_judge(settings: Settings, engine_url: str | None = None) -> JudgingModel | None:
+    """The chat model of `AFINA_MODERATION_LLM`, or None."""
+    judge = settings.model_copy(update={"llm": settings.moderation_llm, "llm_timeout": settings.moderation_timeout})
+    model = make_model(judge, engine_url)
+    return JudgingModel(model, Prompts(settings.prompts_dir)) if model else None
+
+
 def make_embeddings(settings: Settings) -> Embeddings | None:
     """The embedding model of `AFINA_EMBEDDINGS` at `AFINA_EMBEDDINGS_URL`, or None."""
     if not settings.embeddings:
@@ -261,4 +286,23 @@ def make_embeddings(settings: Settings) -> Embeddings | None:
         max_retries=1,
         request_timeout=settings.llm_timeout,
         http_client=httpx.Client(timeout=settings.llm_timeout),
+    )
+
+
+def make_meaning(settings: Settings, *, aside: bool = False) -> Meaning | None:
+    """Search by meaning as the settings ask for it, or None. The command line keeps vectors in files: a Qdrant folder
+    belongs to one process, the bot, which also loads its courses `aside`."""
+    embeddings = make_embeddings(settings)
+    if embeddings is None:
+        return None
+    from bot.course.meaning import Meaning
+
+    key = settings.qdrant_key.get_secret_value() if settings.qdrant_key else None
+    return Meaning(
+        embeddings,
+        model=settings.embeddings or "",
+        cache=settings.data_dir / "cache" / "course" / "vectors",
+        qdrant=settings.qdrant_url if aside else None,
+        qdrant_key=key,
+        aside=aside,
     )

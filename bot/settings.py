@@ -13,6 +13,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.moderation import Level
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,6 +36,7 @@ class Settings(BaseSettings):
     data_dir: Path = ROOT / ".afina"  # database, models, datasets, embedded Redis
     artifacts_url: str | None = None  # fsspec URL (s3://bucket/prefix); None: data_dir
     course_dir: Path = ROOT / "course"
+    course_url: str | None = None  # where people read the files of course_dir; None: sources carry no links
     prompts_dir: Path = ROOT / "prompts"
 
     # Queue and engine
@@ -51,6 +54,18 @@ class Settings(BaseSettings):
     embeddings: str | None = None  # model name at embeddings_url; None: no dense vectors
     embeddings_url: str | None = None
     embeddings_key: SecretStr | None = None
+    qdrant_url: str | None = None  # where vectors are kept: a Qdrant server (http…) or a folder; None: files
+    qdrant_key: SecretStr | None = None
+
+    # Content filter: word lists always, then a classifier where one is named
+    moderation: Level = "mild"  # "strict" adds swearing; "off": none (a server's staff may still want one)
+    moderation_words: Path | None = None  # the host's own phrases, one a line; "+" before what is allowed
+    moderation_url: str | None = None  # OpenAI's moderation protocol: its address up to /v1
+    moderation_model: str | None = None  # name of the model there
+    moderation_key: SecretStr | None = None
+    moderation_llm: str | None = None  # else a chat model as judge, written as `llm`, with its address and key
+    moderation_timeout: float = Field(default=5.0, gt=0)  # seconds for one text
+    moderation_fail: Literal["open", "closed"] = "open"  # when the classifier does not answer: pass, or refuse
 
     # Limits of a file (design of the dataset desk)
     max_file_bytes: int = Field(default=25 * 2**20, gt=0)
@@ -58,11 +73,16 @@ class Settings(BaseSettings):
     max_line_bytes: int = Field(default=4 * 2**20, gt=0)
     max_tokens: int = Field(default=20_000_000, gt=0)
 
-    # Limits of a person
-    max_running_jobs: int = Field(default=1, ge=1)
-    max_queued_jobs: int = Field(default=5, ge=1)
-    questions_per_minute: int = Field(default=10, ge=1)
-    chats_per_minute: int = Field(default=20, ge=1)
+    # Limits of a member of a server, until its staff changes them; 0: no limit
+    gpu_minutes_per_week: int = Field(default=300, ge=0)  # of a device that trains, over any seven days
+    max_running_jobs: int = Field(default=1, ge=0)
+    max_queued_jobs: int = Field(default=5, ge=0)
+    max_datasets: int = Field(default=100, ge=0)  # each version counts
+    max_models: int = Field(default=30, ge=0)
+    max_disk_bytes: int = Field(default=2 * 2**30, ge=0)  # data and adapters of one person
+    questions_per_minute: int = Field(default=10, ge=0)
+    chats_per_minute: int = Field(default=20, ge=0)
+    staff_times: int = Field(default=3, ge=1)  # how many times as much tutors and admins may use
 
     # Times, seconds
     job_timeout: int = Field(default=6 * 3600, gt=0)

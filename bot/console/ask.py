@@ -17,7 +17,7 @@ from bot.course import Course
 from bot.course.answer import Answer
 from bot.course.ask_json import ask_object
 from bot.errors import BadInput
-from bot.llm import make_answerer
+from bot.llm import make_answerer, make_meaning
 from bot.settings import Settings
 
 
@@ -28,15 +28,18 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.passages < 0:
         print("--passages no puede ser negativo.", file=sys.stderr)
         return 2
-    course = open_course(arguments.course or settings.course_dir)
+    course = open_course(arguments.course or settings.course_dir, settings)
     return asyncio.run(_answer_all(arguments, settings, course))
 
 
-def open_course(folder: Path) -> Course:
-    """Raises BadInput when there is no folder or nothing in it that can be read."""
+def open_course(folder: Path, settings: Settings) -> Course:
+    """The course of a folder, searched by meaning too where the settings have an embedding model.
+
+    Raises BadInput when there is no folder or nothing in it that can be read.
+    """
     if not folder.is_dir():
         raise BadInput(f"No existe la carpeta {folder}.", hint="Di con --course dónde está el curso.")
-    course = Course.load(folder)
+    course = Course.load(folder, meaning=make_meaning(settings))
     if not course.passages:
         raise BadInput(
             f"No encuentro ninguna página en {folder}.", hint="Valen Markdown, texto, PDF, HTML, DOCX y cuadernos."

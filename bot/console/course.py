@@ -16,7 +16,7 @@ from bot.settings import Settings
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    course = open_course(arguments.course or settings.course_dir)
+    course = open_course(arguments.course or settings.course_dir, settings)
     try:
         figures = evaluate(arguments.file, course)
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,8 @@
 """What a question is after, apart from its subject: a definition, a person, a sum, another role for the bot.
 
 Rule of this file: forms of speech, never words of a subject. Each form is a pattern over the folded words of a question
-(`Analyzer.words`: no accents, no signs, chat spelling undone, «te llamas» as «te nombre»). One that is not listed says nothing.
+(`Analyzer.words`: no accents, no signs, chat spelling undone, «te llamas» as «te nombre»). One that is not listed says
+nothing.
 """
 
 from __future__ import annotations

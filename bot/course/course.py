@@ -26,10 +26,13 @@ from bot.course.shelf import Shelf
 from bot.course.topics import Topics
 
 if TYPE_CHECKING:  # langchain takes most of a second to import; only dense vectors and chains need it
-    from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
 
     from bot.course.dense import DenseIndex
+    from bot.course.meaning import Meaning
+
+SHIPPED = "shipped"  # owner of the first folder's passages; further folders are owners by their name
+STEEP = 6  # power that makes fused scores fall about as fast as BM25's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,40 +67,28 @@ class Course:
         self.refusals = tuple(refusals)  # files that could not be read, and why
         self._reader = Reader(analyzer, glossary, self.index.vocabulary, weights or Weights())
         self._signs = signs or Signs()
-        self._dense = dense if dense and dense.usable else None
+        self.dense = dense
 
     @classmethod
-    def load(
-        cls,
-        folder: Path,
-        *more: Path,
-        embeddings: Embeddings | None = None,
-        model: str = "",
-        cache: Path | None = None,
-    ) -> Course:
+    def load(cls, folder: Path, *more: Path, meaning: Meaning | None = None, cache: Path | None = None) -> Course:
         """The course of one folder, and of more folders such as what a server added.
 
-        `cache` keeps parsed files and vectors by content; `model` names the embedding model in it.
+        `cache` keeps parsed files by content; with `meaning` passages are found by their vectors too.
         """
-        shelf = Shelf(cache / "passages" if cache else None)
+        shelf = Shelf(cache)
         parsed = [
-            shelf.parse(path.relative_to(root).as_posix(), path.read_bytes())
-            for root in (folder, *more)
+            (owner, shelf.parse(path.relative_to(root).as_posix(), path.read_bytes()))
+            for owner, root in ((SHIPPED, folder), *((root.name, root) for root in more))
             if root.is_dir()
             for path in course_files(root)
         ]
-        passages = [passage for file in parsed for passage in file.passages]
-        dense = None
-        if embeddings is not None:
-            from bot.course.dense import DenseIndex
-
-            texts = [f"{passage.label}\n{passage.plain}" for passage in passages]
-            dense = DenseIndex(texts, embeddings, model=model, cache=cache / "vectors" if cache else None)
+        passages = [passage for _, file in parsed for passage in file.passages]
+        owners = [owner for owner, file in parsed for _ in file.passages]
         return cls(
             passages,
-            questions=[question for file in parsed for question in file.questions],
-            refusals=[refusal for file in parsed for refusal in file.refusals],
-            dense=dense,
+            questions=[question for _, file in parsed for question in file.questions],
+            refusals=[refusal for _, file in parsed for refusal in file.refusals],
+            dense=meaning.index(passages, owners) if meaning and passages else None,
         )
 
     @property
@@ -120,7 +111,7 @@ class Course:
 
     def _scores(self, query: Query) -> Scores:
         lexical = self.index.scores(query)
-        if self._dense is None or not (close := self._dense.ranking(query.question)):
+        if self.dense is None or not (close := self.dense.ranking(query.question)):
             return lexical
         from bot.course.dense import DEPTH, fuse
 
@@ -128,7 +119,8 @@ class Course:
         fused = np.zeros_like(lexical)
         for number, score in fuse(order, close).items():
             fused[number] = score
-        return fused
+        # Reciprocal ranks hardly fall; whoever compares scores (quotes) expects them to fall like lexical ones.
+        return np.asarray(max(float(lexical.max()), 1.0) * (fused / fused.max()) ** STEEP, dtype=np.float32)
 
     def near_topics(self, question: str, k: int = 2) -> tuple[str, ...]:
         """Questions of the pages that are close to this one."""

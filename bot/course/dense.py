@@ -1,90 +1,116 @@
 """Dense vectors, when somebody configures an embedding address: passages close in meaning, not in words.
 
-Rule of this file: vectors come from any langchain `Embeddings`; they are normalised, kept on disk by content and model,
-and fused with the lexical ranking by reciprocal rank (RRF), which needs no common scale. An embedding service that
-does not answer takes nothing away: the lexical ranking stands.
+Rule of this file: the search by meaning of one course and what happens when a service is away. Where vectors lie is a
+`Store` (`vectors.py`: files; `qdrant.py`: Qdrant). Rankings are fused by reciprocal rank (RRF), which needs no common
+scale. A service that does not answer takes nothing away: the lexical ranking stands, and for a while nobody waits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
-from langchain_core.embeddings import Embeddings
-from numpy.typing import NDArray
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
 RRF = 60  # the constant of Cormack, Clarke and Büttcher (2009)
 DEPTH = 50  # ranks of each list that count
-BATCH = 64  # texts a request
+PAUSE = 60.0  # seconds without asking a service that did not answer
 
-Matrix = NDArray[np.float32]
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Vectors of the passages of one course; each method may raise whatever a foreign service raises."""
+
+    def fill(self) -> None:
+        """Embed what is not there yet. What was done before an error stays."""
+        ...
+
+    def closest(self, question: str, k: int) -> list[int]:
+        """Numbers of the closest passages, best first."""
+        ...
+
+    def prune(self) -> None:
+        """Forget vectors of passages that are no longer part of the course."""
+        ...
+
+
+class Outage:
+    """Whether the embedding service and the place of the vectors answer; told once when they go or return."""
+
+    def __init__(self, *, pause: float = PAUSE, clock: Callable[[], float] = time.monotonic) -> None:
+        self.reason: str | None = None  # the kind of the last error; None: all is well
+        self._pause = pause
+        self._clock = clock
+        self._until = 0.0
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """What `work` gives; None while the service is away."""
+        if self.resting:
+            return None
+        try:
+            result = work()
+        except Exception as error:  # clients of foreign services raise many things
+            if self.reason is None:
+                log.warning("search by meaning is away, words go on alone: %s", type(error).__name__)
+            self.reason = type(error).__name__
+            self._until = self._clock() + self._pause
+            return None
+        if self.reason is not None:
+            log.info("search by meaning is back")
+            self.reason = None
+        return result
+
+    @property
+    def resting(self) -> bool:
+        return self.reason is not None and self._clock() < self._until
 
 
 class DenseIndex:
-    """Vectors of the passages, in their order; `usable` is False when the service could not give them."""
+    """The search by meaning of one course; ready once its passages have vectors."""
 
-    def __init__(
-        self, texts: Sequence[str], embeddings: Embeddings, *, model: str = "", cache: Path | None = None
-    ) -> None:
-        self._embeddings = embeddings
-        self._cache = cache
-        self._model = model
-        self._vectors: Matrix | None = None
-        try:
-            self._vectors = self._embed(texts) if texts else None
-        except Exception as error:  # an HTTP client of a foreign service raises many things
-            log.warning("no dense vectors for the course: %s", type(error).__name__)
-
-    @property
-    def usable(self) -> bool:
-        return self._vectors is not None
+    def __init__(self, store: Store, outage: Outage, *, aside: bool = False) -> None:
+        """`aside`: vectors are made in a thread of their own, and questions do not wait for them."""
+        self._store = store
+        self._outage = outage
+        self._aside = aside
+        self._filling = threading.Lock()
+        self.ready = False
+        self._begin()
 
     def ranking(self, question: str) -> list[int]:
-        """Numbers of the closest passages, best first; empty when the service does not answer."""
-        if self._vectors is None:
+        """Numbers of the closest passages, best first; empty while there is nothing to compare with."""
+        if not self.ready and not self._outage.resting:
+            self._begin()
+        if not self.ready:
             return []
+        return self._outage.attempt(lambda: self._store.closest(question, DEPTH)) or []
+
+    def prune(self) -> None:
+        """Forget old vectors, once nobody searches the course that they belonged to."""
+        if self.ready:
+            self._outage.attempt(self._store.prune)
+
+    def _begin(self) -> None:
+        if self._aside:
+            threading.Thread(target=self._fill, name="vectors of the course", daemon=True).start()
+        else:
+            self._fill()
+
+    def _fill(self) -> None:
+        if self.ready or not self._filling.acquire(blocking=False):
+            return  # somebody else is at it
         try:
-            vector = _normal(np.asarray([self._embeddings.embed_query(question)], dtype=np.float32))[0]
-        except Exception as error:
-            log.warning("the embedding service did not answer: %s", type(error).__name__)
-            return []
-        if vector.shape[0] != self._vectors.shape[1]:
-            return []
-        return [int(number) for number in np.argsort(-(self._vectors @ vector), kind="stable")[:DEPTH]]
+            self.ready = bool(self._outage.attempt(self._filled))
+        finally:
+            self._filling.release()
 
-    def _embed(self, texts: Sequence[str]) -> Matrix:
-        found = {text: self._stored(text) for text in dict.fromkeys(texts)}
-        missing = [text for text, vector in found.items() if vector is None]
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            for text, vector in zip(batch, self._embeddings.embed_documents(batch), strict=True):
-                found[text] = np.asarray(vector, dtype=np.float32)
-                self._store(text, found[text])
-        return _normal(np.stack([found[text] for text in texts if found[text] is not None]))  # type: ignore[misc]
-
-    def _path(self, text: str) -> Path | None:
-        key = hashlib.sha256(f"{self._model}\0{text}".encode()).hexdigest()
-        return self._cache / f"{key}.npy" if self._cache else None
-
-    def _stored(self, text: str) -> NDArray[np.float32] | None:
-        path = self._path(text)
-        try:
-            return np.asarray(np.load(path), dtype=np.float32) if path and path.exists() else None
-        except (OSError, ValueError):
-            return None
-
-    def _store(self, text: str, vector: NDArray[np.float32] | None) -> None:
-        if (path := self._path(text)) and vector is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(partial, vector)
-            partial.replace(path)
+    def _filled(self) -> bool:
+        self._store.fill()
+        return True
 
 
 def fuse(*rankings: Sequence[int]) -> dict[int, float]:
@@ -94,8 +120,3 @@ def fuse(*rankings: Sequence[int]) -> dict[int, float]:
         for rank, number in enumerate(ranking[:DEPTH], 1):
             scores[number] = scores.get(number, 0.0) + 1 / (RRF + rank)
     return scores
-
-
-def _normal(vectors: Matrix) -> Matrix:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)

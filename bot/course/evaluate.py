@@ -105,7 +105,7 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
 
 def evaluate(path: Path, course: Course) -> dict[str, Any]:
     """What `afina course eval FILE --json` prints."""
-    return summary(run(course, read_items(path)))
+    return summary(run(course, read_items(path))) | {"dense": bool(course.dense and course.dense.ready)}
 
 
 def _figures(results: Sequence[Result]) -> dict[str, Any]:

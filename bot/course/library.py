@@ -19,7 +19,7 @@ from bot.course.shelf import Shelf
 from bot.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings
+    from bot.course.meaning import Meaning
 
 MAX_OWN_FILES = 200  # of one server
 
@@ -35,12 +35,11 @@ class Holding:
 
 
 class Library:
-    def __init__(self, shipped: Path, data_dir: Path, embeddings: Embeddings | None = None, model: str = "") -> None:
+    def __init__(self, shipped: Path, data_dir: Path, meaning: Meaning | None = None) -> None:
         self._shipped = shipped
         self._own = data_dir / "course"
         self._cache = data_dir / "cache" / "course"
-        self._embeddings = embeddings
-        self._model = model
+        self.meaning = meaning
         self._courses: dict[int, Course] = {}
         self._lock = threading.Lock()  # one change at a time; searches need none
 
@@ -58,6 +57,8 @@ class Library:
         fresh = self._load(key)
         with self._lock:
             self._courses[key] = fresh
+        if fresh.dense is not None:
+            fresh.dense.prune()
         return fresh
 
     def add(self, guild_id: int, name: str, content: bytes) -> Course:
@@ -114,7 +115,7 @@ class Library:
 
     def _load(self, key: int) -> Course:
         more = (self._folder(key),) if key else ()
-        return Course.load(self._shipped, *more, embeddings=self._embeddings, model=self._model, cache=self._cache)
+        return Course.load(self._shipped, *more, meaning=self.meaning, cache=self._cache)
 
 
 def safe_name(name: str) -> str:

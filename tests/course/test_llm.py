@@ -14,6 +14,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from bot.course import Course
+from bot.course.meaning import Meaning
 from bot.llm import Answerer, QuotingAnswerer, make_answerer, make_embeddings
 from bot.settings import ROOT, Settings
 from tests.course.openai_server import Reply, ScriptedOpenAI, openai_server
@@ -263,24 +264,25 @@ async def test_dense_vectors_are_fused_when_an_address_is_configured(
     root.mkdir()
     (root / "a.md").write_text("# Mascota del curso\n\nEl gato duerme.", encoding="utf-8")
     (root / "b.md").write_text("# Otra página\n\nLa pérdida baja.", encoding="utf-8")
-    load = asyncio.to_thread(Course.load, root, embeddings=embeddings, model="vectores", cache=tmp_path / "cache")
-    dense = await load
+    meaning = Meaning(embeddings, model="vectores", cache=tmp_path / "cache")
+    dense = await asyncio.to_thread(Course.load, root, meaning=meaning)
     asked = len(script.requests)
     best = await asyncio.to_thread(dense.search, "felino", 1)
     assert best[0].file == "a.md"
     assert Course.load(root).search("felino", 1) == []
-    await asyncio.to_thread(Course.load, root, embeddings=embeddings, model="vectores", cache=tmp_path / "cache")
+    await asyncio.to_thread(Course.load, root, meaning=meaning)
     assert len(script.requests) == asked + 1  # the question; the passages came from the cache
 
 
 async def test_an_embedding_service_that_is_away_leaves_the_lexical_ranking(
     script: ScriptedOpenAI, embeddings: Embeddings, folder: Path
 ) -> None:
-    dense = await asyncio.to_thread(Course.load, folder, embeddings=embeddings)
+    dense = await asyncio.to_thread(Course.load, folder, meaning=Meaning(embeddings, model="vectores"))
     script.embeddings_away = True
     found = await asyncio.to_thread(dense.search, QUESTION, 3)
     assert [passage.text for passage in found] == [passage.text for passage in Course.load(folder).search(QUESTION, 3)]
-    assert (await asyncio.to_thread(Course.load, folder, embeddings=embeddings)).search(QUESTION, 1)
+    away = await asyncio.to_thread(Course.load, folder, meaning=Meaning(embeddings, model="vectores"))
+    assert away.search(QUESTION, 1)
 
 
 def test_without_a_model_configured_the_course_is_quoted(course: Course) -> None:
