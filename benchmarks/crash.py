@@ -79,6 +79,7 @@ class Killer:
         self.campaign = campaign
         self.real = real
         self.random = random.Random(f"{campaign.seed}-{campaign.count}")
+        self.struck = False  # the last blow hit somebody
 
     async def top_up(self) -> None:
         while len(await self.stage.store.open_jobs()) < OPEN_JOBS:
@@ -95,15 +96,15 @@ class Killer:
         victim = self.random.choices(list(VICTIMS), list(VICTIMS.values()))[0]
         act: dict[str, Callable[[], bool]] = {
             "bot": lambda: self._replace(self.cast.bots, self.cast.start_bot),
-            "engine": lambda: self._replace(self.cast.engines, self.cast.start_engine),
+            "engine": self._kill_engine,
             "worker": lambda: self._replace(self.cast.workers, self.cast.start_worker),
             "sigterm": lambda: self._replace(self.cast.workers, self.cast.start_worker, signal.SIGTERM),
             "child": self._kill_child,
             "redis": self._kill_redis,
             "flush": self._flush,
         }
-        if await asyncio.to_thread(act[victim]):
-            self.campaign.kills[victim] += 1
+        self.struck = await asyncio.to_thread(act[victim])
+        self.campaign.kills[victim] += self.struck
 
     def _replace(
         self,
@@ -116,6 +117,12 @@ class Killer:
         time.sleep(self.random.random() * 0.4)
         running[index] = start()
         return True
+
+    def _kill_engine(self) -> bool:
+        """Mostly one that answers by now: one that loads its model takes long to be worth a kill again."""
+        if self.random.random() < 0.8 and not self.cast.engine_answers():
+            return False
+        return self._replace(self.cast.engines, self.cast.start_engine)
 
     def _kill_child(self) -> bool:
         children = [child for worker in self.cast.workers for child in self.stage.horses(worker)]
@@ -173,7 +180,7 @@ async def run(
             await killer.kill_one()
             campaign.seconds += time.monotonic() - started
             campaign.save(kept)
-            if campaign.count % 25 == 0:
+            if campaign.count % 25 == 0 and killer.struck:
                 show(f"{campaign.count} kills, {len(campaign.jobs)} jobs, {campaign.seconds:.0f} s")
         states = await audit(stage, campaign)
         await cast.audit_chats(campaign.findings, campaign.chats)

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import httpx
+
 from bot.console.stack import free_port
 from bot.records import Owner
 from jobs.contract import Event, EventType, Recipe, TrainResult
@@ -64,6 +66,12 @@ class Cast:
         where = ["--data", str(self.stage.folder), "--artifacts", str(self.stage.folder), "--port", port]
         environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
         return self.stage.run("jobs.gpu", "serve", "--base", BASE, "--threads", "1", *where, environment=environment)
+
+    def engine_answers(self) -> bool:
+        try:
+            return httpx.get(f"{self._engine_url}/health", timeout=2).is_success
+        except httpx.HTTPError:
+            return False
 
     def start_bot(self) -> subprocess.Popen:
         environment = {

@@ -104,7 +104,7 @@ def test_a_job_that_takes_too_long_is_ended_and_says_why(start, queue, tmp_path)
 
 def test_a_child_that_hangs_with_the_interpreter_lock_is_killed_and_the_next_job_runs(start, queue, tmp_path):
     """Neither its timeout nor a wish reaches it: it is noticed by its silence."""
-    worker = start()
+    worker = start("--impatient")
     queue.submit(request("stuck=1"), timeout=600)
     until(lambda: (event := last(tmp_path)) and event.type is EventType.FAILED)
     assert last(tmp_path).data["code"] == "worker_died"

@@ -1,6 +1,6 @@
 """Entry point of a real worker process: `python -m tests.jobs.worker_process DATA REDIS_URL [--burst] [--real]`.
 
-`--real`: jobs on a base of the catalogue really train.
+`--real`: jobs on a base of the catalogue really train. `--impatient`: a child that hangs is not given a minute.
 """
 
 import os
@@ -10,10 +10,9 @@ import tests.jobs.fake  # noqa: F401 - as the real worker imports torch before i
 from jobs import logs
 from jobs.contract import WorkerInfo
 from jobs.gpu.__main__ import ENVIRONMENT as GPU_ENVIRONMENT
+from jobs.watch import HANG_SECONDS
 from jobs.worker import run_worker
 from tests.jobs.fake import FUNCTION
-
-HANG_SECONDS = 4.0  # instead of a minute; the fake trainer says something five times a second
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
         info=info,
         environment={"AFINA_WORK_DATA": data, "AFINA_WORK_ARTIFACTS": data, "AFINA_WORK_REDIS": redis_url},
         burst="--burst" in sys.argv,
-        hang_seconds=HANG_SECONDS,
+        hang_seconds=6.0 if "--impatient" in sys.argv else HANG_SECONDS,
         functions=[FUNCTION],
     )
 
