@@ -25,6 +25,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 
 from bot.cogs.board import Board
+from bot.cogs.entrance import enter
 from bot.cogs.replies import answer_error, tell
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class CommandTree(app_commands.CommandTree["Afina"]):
     async def interaction_check(self, interaction: discord.Interaction[Any], /) -> bool:
         if interaction.type is discord.InteractionType.autocomplete:
             return True
-        return await self.client.admit(interaction)
+        try:
+            return await self.client.admit(interaction)
+        except Exception as error:  # the library would only log it
+            await answer_error(interaction, error)
+            return False
 
     async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
         if interaction.type is discord.InteractionType.autocomplete:
@@ -164,7 +169,10 @@ class Afina(commands.Bot):
         return True
 
     async def admit(self, interaction: discord.Interaction[Any]) -> bool:
-        """False for an interaction that was delivered before. In direct messages, find out which server is meant."""
+        """False for an interaction that was delivered before. In direct messages, find out which server is meant.
+
+        Raises NotAllowed where the server's staff does not want this done (`bot/cogs/entrance.py`).
+        """
         if not self.first_time(interaction.id):
             return False
         if task := asyncio.current_task():
@@ -175,6 +183,7 @@ class Afina(commands.Bot):
             home = await self.services.store.get_state(f"home:{person}")
             if home:
                 self.homes[person] = int(home)
+        await enter(self, interaction)
         return True
 
     async def make_home(self, person: int, guild_id: int) -> None:

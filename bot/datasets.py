@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.errors import NotFound
+from bot.errors import LimitReached, NotFound
+from bot.members import may_keep
 from bot.records import Dataset, Owner
 from bot.services import Services
 from bot.settings import Settings
@@ -113,18 +114,22 @@ async def receive(
 
 
 async def judge(services: Services, source: Path, draft: Dataset) -> AsyncIterator[Dataset]:
-    """Store `source` as the file of a new row; yields the row after each step of its report."""
+    """Store `source` as the file of a new row; yields the row after each step of its report.
+
+    Raises LimitReached before anything is stored when its owner has no room for it.
+    """
+    limits = await may_keep(services, draft.owner, bytes=source.stat().st_size)
     draft = await with_file(services.artifacts, draft, source)
     stored: Dataset | None = None
     try:
         async for report in _reports(services, source, draft.name):
             judged = with_report(stored or draft, report)
             if stored is None:
-                stored = await services.store.add_dataset(judged)
+                stored = await services.store.add_dataset(judged, limits=limits)
             else:
                 stored = await services.store.update_dataset(judged)
             yield stored
-    except DatasetError as error:
+    except (DatasetError, LimitReached) as error:
         if stored is None:
             await asyncio.to_thread(services.artifacts.delete, draft.path)
             raise

@@ -65,6 +65,8 @@ class Job:
     channel_id: int | None  # where its card lives
     message_id: int | None  # the card
     failures: int = 0  # attempts that died; people and restarts of machines do not count
+    estimated_seconds: float = 0.0  # of a device, when it was promised
+    by_staff: bool = False  # cancelled by staff
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,7 @@ class Model:
     shared: bool  # visible to the whole server
     evaluation: Evaluation | None
     created_at: float
+    bytes: int = 0  # of the adapter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,3 +99,15 @@ class ChatThread:
     since_message_id: int = 0  # messages up to this one are forgotten (/reiniciar)
     closed: bool = False
     created_at: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditEntry:
+    """One thing that somebody of the staff did."""
+
+    id: int
+    at: float  # Unix seconds
+    actor_id: int
+    action: str  # what kind: "roles", "limits", "catalogue", "channels", "course", "jobs", "models"
+    text: str  # Spanish: what was done; people and channels as mentions
+    subject_id: int | None  # the person whom it was done to

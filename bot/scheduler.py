@@ -12,10 +12,11 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from bot.lock import only_one
+from bot.members import limits_for
 from bot.records import Job, Owner
 from bot.settings import Settings
 from bot.store import Store, StoreUnavailable
@@ -47,24 +48,34 @@ def fits_anywhere(job: Job, worker: WorkerInfo) -> bool:
 
 
 def pick(
-    jobs: Sequence[Job], workers: Sequence[WorkerInfo], *, max_running: int = 1, fits: Fits = fits_anywhere
+    jobs: Sequence[Job],
+    workers: Sequence[WorkerInfo],
+    *,
+    max_running: int | Mapping[Owner, int | None] = 1,
+    fits: Fits = fits_anywhere,
 ) -> list[Job]:
     """Which queued jobs to hand over now, in order; pure.
 
     At most one job waits in Redis per worker that takes jobs. Whoever has the fewest jobs with workers goes first, then
-    the older job; nobody has more than `max_running` there; what fits no worker waits.
+    the older job; nobody has more than `max_running` there (for all, or for each owner; None: no limit); what fits no
+    worker waits.
     """
     workers = [worker for worker in workers if not worker.paused]
     room = len(workers) - sum(job.state is JobState.DISPATCHED for job in jobs)
     held: Counter[Owner] = Counter(job.owner for job in jobs if job.state.active)
     waiting = [job for job in jobs if job.state is JobState.QUEUED and any(fits(job, worker) for worker in workers)]
     chosen: list[Job] = []
-    while len(chosen) < room and (open_to := [job for job in waiting if held[job.owner] < max_running]):
+    most = max_running if isinstance(max_running, Mapping) else {job.owner: max_running for job in jobs}
+    while len(chosen) < room and (open_to := [job for job in waiting if _below(held[job.owner], most[job.owner])]):
         job = min(open_to, key=lambda job: (held[job.owner], job.created_at))
         waiting.remove(job)
         held[job.owner] += 1
         chosen.append(job)
     return chosen
+
+
+def _below(held: int, most: int | None) -> bool:
+    return most is None or held < most
 
 
 def target(job: Job, workers: Sequence[WorkerInfo], fits: Fits) -> str | None:
@@ -159,7 +170,11 @@ class Scheduler:
 
     async def _dispatch(self, workers: Sequence[WorkerInfo]) -> None:
         jobs = await self._store.open_jobs()
-        for job in pick(jobs, workers, max_running=self._settings.max_running_jobs, fits=self._fits):
+        most = {
+            owner: (await limits_for(self._settings, self._store, owner)).max_running_jobs
+            for owner in {job.owner for job in jobs if job.state is JobState.QUEUED}
+        }
+        for job in pick(jobs, workers, max_running=most, fits=self._fits):
             with about(job=job.id, attempt=job.attempt):
                 await self._send(job, target(job, workers, self._fits))
 

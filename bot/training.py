@@ -10,17 +10,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot import limits
+from bot.bases import check_offered
 from bot.datasets import has_open_secrets, look_again
 from bot.drafts import Draft, save_draft
-from bot.errors import LimitReached, NotFound, WrongState
+from bot.errors import NotFound, WrongState
+from bot.limits import Limits, Usage
+from bot.members import allowance, limits_for, may_train
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
-from bot.waiting import best_memory, queue_ahead, stats_of, tokens_per_second, workers
+from bot.waiting import best_memory, expected_cost, queue_ahead, stats_of, workers
 from bot.wishes import clean_name, free_name
-from jobs.catalog import Base, is_downloaded
-from jobs.contract import Method, Objective, Preset, WorkerInfo
-from jobs.recipe import Estimate, estimate, recommend
+from jobs.catalog import Base
+from jobs.contract import Method, Objective, Preset, Recipe, WorkerInfo
+from jobs.recipe import Estimate, recommend
 
 FEW_EXAMPLES = 50  # below this many, say that it rarely helps
 CONTINUE = "modelo:"  # a choice of base that means one's own model
@@ -39,16 +41,9 @@ class Plan:
     memory: int | None  # bytes of the best device that is up; None: no worker is known
     position: int  # place in the queue, from 1
     wait: float | None  # seconds until it would start; None: nobody knows
-    open_jobs: int  # of this person, not counting this one
-    limit: int  # how many may be open
+    limits: Limits  # of this person
+    usage: Usage  # without this job
     notes: tuple[str, ...]  # what the person should think about first, in Spanish
-
-
-def available_bases(services: Services) -> list[Base]:
-    """Bases that a worker can load: downloaded here, or built on first use. With remote artifacts, all of them."""
-    if services.settings.artifacts_url:
-        return list(services.catalog)
-    return [base for base in services.catalog if is_downloaded(services.settings.data_dir, base)]
 
 
 async def trainable(services: Services, owner: Owner) -> list[Dataset]:
@@ -76,8 +71,9 @@ async def make_draft(
 ) -> Draft:
     """Check what was asked for and remember it. `base`: id in the catalogue, or «modelo:ID» to go on from one's own.
 
-    Raises BadInput, LimitReached, NotFound, WrongState or BaseNotAvailable.
+    Raises BadInput, LimitReached, NotAllowed, NotFound, WrongState or BaseNotAvailable.
     """
+    await services.moderation.admit_quickly(name, owner.guild_id)
     dataset = await _usable_dataset(services, dataset_id, owner)
     dataset = await look_again(services, dataset)
     base_id, parent = base, None
@@ -86,9 +82,9 @@ async def make_draft(
         if parent.owner != owner:
             raise NotFound("Solo puedes seguir entrenando modelos tuyos.")
         base_id = parent.base_id
-    chosen = services.catalog.get(base_id)
+    chosen = await check_offered(services, owner.guild_id, base_id)
+    await may_train(services, owner, 0.0)
     open_jobs = [job for job in await services.store.jobs(owner) if not job.state.terminal]
-    await _check_limit(services, owner, len(open_jobs))
     models = [model.name for model in await services.store.models(owner) if model.owner == owner]
     draft = Draft(
         id=secrets.token_hex(8),
@@ -118,28 +114,19 @@ async def plan(services: Services, draft: Draft) -> Plan:
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
     base = services.catalog.get(draft.base_id)
     crew = await workers(services)
-    speed = await tokens_per_second(services, base.id, draft.recipe.method)
-    memory = best_memory(crew)
-    cost = estimate(
-        draft.recipe,
-        stats_of(dataset),
-        base,
-        tokens_per_second=speed,
-        device_memory=memory,
-        gpu=any(worker.device == "cuda" for worker in crew),
-    )
-    mine = [job for job in await services.store.jobs(draft.owner) if not job.state.terminal]
+    cost = await expected_cost(services, draft.recipe, stats_of(dataset), base, crew)
+    limits, usage = await allowance(services, draft.owner)
     position, wait = await queue_ahead(services, draft.owner, crew)
     return Plan(
         draft=draft,
         dataset=dataset,
         base=base,
         estimate=cost,
-        memory=memory,
+        memory=best_memory(crew),
         position=position,
         wait=wait,
-        open_jobs=len(mine),
-        limit=await _limit(services, draft.owner),
+        limits=limits,
+        usage=usage,
         notes=_notes(dataset, base, cost, crew),
     )
 
@@ -147,7 +134,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
 async def confirm(services: Services, draft: Draft, *, channel_id: int | None = None) -> Job:
     """Promise the job. The same draft always gives the same job, also after a crash in between.
 
-    Callers hold one lock per draft. Raises LimitReached, NotFound or WrongState.
+    Callers hold one lock per draft. Raises LimitReached, NotAllowed, NotFound or WrongState.
     """
     if draft.job_id is not None:
         return await services.store.job(draft.job_id)
@@ -157,6 +144,8 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     if draft.state == "discarded":
         raise WrongState("Esa propuesta está descartada.", hint="Empieza otra con /afinar.")
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
+    seconds = await _promised_seconds(services, dataset, draft.base_id, draft.recipe)
+    limits = await may_train(services, draft.owner, seconds)
     validation_path = await _validation_path(services, dataset)
     await save_draft(services, draft.model_copy(update={"state": "confirming"}))
     job = await services.store.submit_job(
@@ -168,7 +157,8 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
         validation_path=validation_path,
         parent_adapter=draft.parent_adapter,
         channel_id=channel_id,
-        limit=await _limit(services, draft.owner),
+        estimated_seconds=seconds,
+        limits=limits,
     )
     await save_draft(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
     return job
@@ -194,21 +184,25 @@ async def repeat(services: Services, job_id: str, owner: Owner, *, seed: int | N
     old = await services.store.job(job_id, owner)
     if not old.state.terminal:
         raise WrongState("Ese entrenamiento todavía no ha terminado.", hint="Espera a que acabe, o cancélalo.")
-    recipe = None if seed is None else old.request.recipe.model_copy(update={"seed": seed})
-    return await services.store.repeat_job(job_id, owner, recipe, limit=await _limit(services, owner))
+    recipe = old.request.recipe if seed is None else old.request.recipe.model_copy(update={"seed": seed})
+    dataset = await _usable_dataset(services, old.dataset_id, owner)
+    seconds = await _promised_seconds(services, dataset, old.request.base_id, recipe)
+    limits = await may_train(services, owner, seconds)
+    return await services.store.repeat_job(job_id, owner, recipe, estimated_seconds=seconds, limits=limits)
 
 
-async def _limit(services: Services, owner: Owner) -> int:
-    return (await limits.limits_for(services.settings, services.store, owner.guild_id)).max_queued_jobs
+async def resume(services: Services, job_id: str, owner: Owner) -> Job:
+    """Send a paused job on. Raises NotFound, WrongState, and LimitReached when its minutes are spent."""
+    return await services.store.resume_job(
+        job_id, owner, limits=await limits_for(services.settings, services.store, owner)
+    )
 
 
-async def _check_limit(services: Services, owner: Owner, open_jobs: int) -> None:
-    limit = await _limit(services, owner)
-    if open_jobs >= limit:
-        raise LimitReached(
-            f"Ya tienes {open_jobs} entrenamientos sin terminar; el máximo es {limit}.",
-            hint="Espera a que acabe uno o cancela alguno con /entrenamientos cancelar.",
-        )
+async def _promised_seconds(services: Services, dataset: Dataset, base_id: str, recipe: Recipe) -> float:
+    """Device seconds to reserve. Raises NotAllowed for a base that the server does not offer."""
+    base = await check_offered(services, dataset.owner.guild_id, base_id)
+    crew = await workers(services)
+    return (await expected_cost(services, recipe, stats_of(dataset), base, crew)).seconds
 
 
 async def _usable_dataset(services: Services, dataset_id: str, owner: Owner) -> Dataset:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bot.datasets import NAME_LENGTH, check_size, clean_name, judge, limits_of, temporary_folder
 from bot.errors import BadInput, WrongState
+from bot.members import may_keep
 from bot.records import Dataset, Owner
 from bot.services import Services
 from bot.store import new_id
@@ -36,6 +37,7 @@ async def repair(
     services: Services, dataset_id: str, owner: Owner, *, redact: bool = False
 ) -> tuple[Dataset, list[Change]]:
     """A new version without errors, and what was changed. Raises NothingToLearn, or WrongState if nothing changes."""
+    await may_keep(services, owner, bytes=0)
     dataset = await services.store.dataset(dataset_id, owner)
     source = await asyncio.to_thread(services.artifacts.local, dataset.path)
     async with temporary_folder() as folder:
@@ -75,7 +77,7 @@ async def _version(
 
 async def split(services: Services, dataset_id: str, owner: Owner, *, percent: int) -> tuple[Dataset, Dataset]:
     """(a new version to train on, the rows kept apart), groups of twins whole on one side. Raises WrongState."""
-    dataset = await _usable(services, dataset_id, owner)
+    dataset = await _usable(services, dataset_id, owner, files=2)
     if not 1 <= percent <= 50:
         raise BadInput("El porcentaje tiene que estar entre 1 y 50.", hint="Lo normal es un 10 o un 20 %.")
     source = await asyncio.to_thread(services.artifacts.local, dataset.path)
@@ -168,7 +170,9 @@ def with_problems(dataset: Dataset, problems: list[dict[str, Any]]) -> Dataset:
     return replace(dataset, report=report, verdict=report["verdict"])
 
 
-async def _usable(services: Services, dataset_id: str, owner: Owner) -> Dataset:
+async def _usable(services: Services, dataset_id: str, owner: Owner, *, files: int = 1) -> Dataset:
+    """Something to make `files` more out of. Raises NotFound, WrongState, LimitReached."""
+    await may_keep(services, owner, bytes=0, files=files)
     dataset = await services.store.dataset(dataset_id, owner)
     if not dataset.usable:
         raise WrongState("En esos datos no hay ninguna línea utilizable.", hint="Repáralos primero.")

@@ -61,13 +61,16 @@ class Voices:
             with suppress(NotFound):
                 return _tuned(await self._store.model(wanted, owner))
         base_id = wanted.removeprefix(BASE_PREFIX)
-        if base_id == self._default_base or base_id in await self._engine.bases():
+        offered = (await self._store.policy(owner.guild_id)).offers(base_id)
+        if offered and (base_id == self._default_base or base_id in await self._engine.bases()):
             return _base(base_id)
         raise NotFound(f"No encuentro ningún modelo «{wanted[:80]}».", hint="Elígelo de la lista al escribir.")
 
     async def of(self, chat: ChatThread) -> Voice:
         """The voice of a thread. Raises ModelNotFound when its model is gone."""
         if chat.model_id is None:
+            if not (await self._store.policy(chat.owner.guild_id)).offers(chat.base_id):
+                raise ModelNotFound("Este servidor ya no ofrece esa base.", hint=CHOOSE_ANOTHER)
             return _base(chat.base_id)
         try:
             return _tuned(await self._store.model(chat.model_id, chat.owner))
@@ -79,7 +82,9 @@ class Voices:
         bases = [self._default_base]
         with suppress(AfinaError):  # a list to choose from is better short than missing
             bases += [base for base in await self._engine.bases() if base != self._default_base]
-        return [*(_tuned(model) for model in await self._store.models(owner)), *(_base(base) for base in bases)]
+        policy = await self._store.policy(owner.guild_id)
+        offered = sorted((base for base in bases if policy.offers(base)), key=lambda base: base != policy.default_base)
+        return [*(_tuned(model) for model in await self._store.models(owner)), *(_base(base) for base in offered)]
 
     async def prepare(self, voice: Voice) -> None:
         """Have the engine load it. Raises ModelNotFound, EngineUnavailable."""

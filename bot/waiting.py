@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
-from jobs.catalog import Catalog
-from jobs.contract import JobState, Method, WorkerInfo
+from jobs.catalog import Base, Catalog
+from jobs.contract import JobState, Method, Recipe, WorkerInfo
 from jobs.errors import AfinaError, QueueUnavailable
-from jobs.recipe import DataStats, estimate, memory_needed
+from jobs.recipe import DataStats, Estimate, estimate, memory_needed
 
 
 def stats_of(dataset: Dataset) -> DataStats:
@@ -37,6 +37,20 @@ async def tokens_per_second(services: Services, base_id: str, method: Method) ->
     """What the last finished job of this kind reached; None before the first."""
     text = await services.store.get_state(f"speed:{base_id}:{method}")
     return float(text) if text else None
+
+
+async def expected_cost(
+    services: Services, recipe: Recipe, stats: DataStats, base: Base, crew: Sequence[WorkerInfo]
+) -> Estimate:
+    """What a job would take on the workers that are up; while none is, on those that such a base usually gets."""
+    return estimate(
+        recipe,
+        stats,
+        base,
+        tokens_per_second=await tokens_per_second(services, base.id, recipe.method),
+        device_memory=best_memory(crew),
+        gpu=any(worker.device == "cuda" for worker in crew) if crew else base.repo is not None,
+    )
 
 
 async def remember_speed(services: Services, job: Job, tokens: int, seconds: float) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import re
 import time
-from collections import deque
 from typing import Any
 
 import discord
@@ -18,10 +17,13 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.actions import Action, owner_of, services_of
+from bot.cogs.entrance import enter_message
 from bot.cogs.replies import as_refusal, refusal_text
 from bot.course.answer import Answer
-from bot.errors import BadInput, LimitReached, WrongState
-from bot.limits import limits_for
+from bot.errors import BadInput, WrongState
+from bot.members import limits_for
+from bot.policy import Purpose
+from bot.rates import Rate
 from bot.records import Owner
 from bot.render.answer import answer_card, details_card, read_card, writing_card
 from bot.services import Services
@@ -43,7 +45,7 @@ class AskCog(commands.Cog):
     def __init__(self, services: Services) -> None:
         self.services = services
         self.context_menus = [app_commands.ContextMenu(name="Preguntar al curso", callback=self.ask_about)]
-        self._asked: dict[Owner, deque[float]] = {}  # monotonic seconds of each person's last minute
+        self._rate = Rate()
         self._talks: dict[tuple[int, int], tuple[float, History]] = {}  # channel, person → when, what was said
 
     @app_commands.command(name="preguntar", description="Pregunta al curso; contesto con las fuentes")
@@ -101,6 +103,8 @@ class AskCog(commands.Cog):
         owner = Owner(guild_id=message.guild.id, user_id=message.author.id)
         key = (message.channel.id, message.author.id)
         try:
+            # A forum where staff wants answers by themselves needs no place on their list of channels.
+            await enter_message(self.services, message, owner, None if quiet else Purpose.QUESTIONS)
             if not question:
                 raise BadInput("Hola. Escríbeme tu pregunta en el mismo mensaje.", hint="O usa /preguntar.")
             await self.spend(owner)
@@ -141,18 +145,8 @@ class AskCog(commands.Cog):
 
     async def spend(self, owner: Owner) -> None:
         """Count one question. Raises LimitReached above the person's questions a minute."""
-        limits = await limits_for(self.services.settings, self.services.store, owner.guild_id)
-        now = time.monotonic()
-        asked = self._asked.setdefault(owner, deque())
-        while asked and now - asked[0] > 60:
-            asked.popleft()
-        if len(asked) >= limits.questions_per_minute:
-            wait = max(1, round(60 - (now - asked[0])))
-            raise LimitReached(
-                f"Has hecho {limits.questions_per_minute} preguntas en un minuto, que es el máximo.",
-                hint=f"Puedes volver a preguntar en {wait} s.",
-            )
-        asked.append(now)
+        limits = await limits_for(self.services.settings, self.services.store, owner)
+        self._rate.spend(owner, limits.questions_per_minute, of="preguntas")
 
     async def _answer(self, owner: Owner, question: str, history: History, writer: _Writer | None) -> Answer:
         on_text = writer.show if writer else None
@@ -189,6 +183,7 @@ class Details(Action, cog="ask", verb="more"):
 
     async def run(self, interaction: Interaction) -> None:
         question, _ = _asked_here(interaction)
+        await _cog(interaction).spend(_asker(interaction))
         await interaction.response.defer(ephemeral=True, thinking=True)
         answer = await services_of(interaction).lessons.answer(question, guild_id=_asker(interaction).guild_id)
         if not answer.details:
@@ -232,9 +227,7 @@ class Near(Action, cog="ask", verb="near"):
         question = next((topic for topic in course.topics.questions if _hash(topic) == self.target), None)
         if question is None:
             raise WrongState("Esa pregunta ya no está en el curso.", hint="Escríbela con /preguntar.")
-        cog = interaction.client.get_cog(AskCog.__name__)
-        assert isinstance(cog, AskCog)
-        await cog.answer_interaction(interaction, question)
+        await _cog(interaction).answer_interaction(interaction, question)
 
 
 def buttons(answer: Answer) -> list[discord.ui.Item[Any]]:
@@ -248,6 +241,12 @@ def buttons(answer: Answer) -> list[discord.ui.Item[Any]]:
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
     return [Details, Useful, NotUseful, Near]
+
+
+def _cog(interaction: Interaction) -> AskCog:
+    cog = interaction.client.get_cog(AskCog.__name__)
+    assert isinstance(cog, AskCog)
+    return cog
 
 
 def _asker(interaction: Interaction) -> Owner:

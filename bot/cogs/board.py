@@ -23,6 +23,7 @@ from bot.errors import NotFound
 from bot.progress import JobView
 from bot.progress import view as progress_view
 from bot.records import CONSOLE, Job
+from bot.render import cards
 from bot.render import job as job_text
 from bot.render.curve import draw
 from bot.services import Services
@@ -237,6 +238,15 @@ class Board:
         except (discord.NotFound, discord.Forbidden):
             log.warning("nobody to tell", extra={"job": job.id})
         await self._services.store.set_state(key, job.state)
+
+    async def notify(self, job: Job, text: str) -> None:
+        """Tell the owner of a job something that others did to it, where their things are."""
+        mention = f"<@{job.owner.user_id}>"
+        people = discord.AllowedMentions(users=[discord.Object(job.owner.user_id)])
+        try:
+            await self._post(job, cards.card(text, accent=cards.Accent.WARN, outside=mention), allowed_mentions=people)
+        except discord.HTTPException as error:
+            log.warning("nobody to tell: %s", error, extra={"job": job.id})
 
     async def _learn_speed(self, job: Job) -> None:
         """The next estimates for this base know how fast this job was."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 import discord
 from discord import app_commands
@@ -21,8 +21,12 @@ from bot.cogs.actions import owner_of
 from bot.cogs.answering import Answering, Gone, Place, own_id
 from bot.cogs.chat_buttons import Instructions, dynamic_items, when_done, when_writing
 from bot.cogs.chat_place import link, make_place, tell_owner, welcome
+from bot.cogs.entrance import enter_message
 from bot.conversations import NOTE, WRITING
-from bot.errors import NotAllowed, WrongState
+from bot.errors import LimitReached, NotAllowed, WrongState
+from bot.members import limits_for
+from bot.policy import Purpose
+from bot.rates import Rate
 from bot.records import ChatThread, Owner
 from bot.render.numbers import number, plain
 from bot.services import Services
@@ -51,7 +55,7 @@ class ChatCog(commands.Cog):
             default_base=services.settings.default_base,
         )
         self._answering = Answering(services, self.voices, self.pace, writing=when_writing, done=when_done)
-        self._asked: dict[Owner, deque[float]] = {}  # monotonic seconds of what each asked in the last minute
+        self._rate = Rate()
 
     async def cog_unload(self) -> None:
         await self.sessions.close()
@@ -137,9 +141,12 @@ class ChatCog(commands.Cog):
             return
         if await self.services.store.seen("chat", message.id):
             return
-        if not self._may_ask(Owner(guild_id=chat.owner.guild_id, user_id=message.author.id)):
-            limit = self.services.settings.chats_per_minute
-            await self._note(place, f"⚠️ Vas muy deprisa: contesto a {limit} mensajes por minuto. Espera un poco.")
+        asker = Owner(guild_id=chat.owner.guild_id, user_id=message.author.id)
+        try:
+            await enter_message(self.services, message, asker, Purpose.WORK)
+            await self.spend(asker)
+        except (LimitReached, NotAllowed) as error:
+            await self._note(place, f"⚠️ {error.message} {error.hint}".strip())
             return
         self.begin(place, chat, message.id)
 
@@ -151,7 +158,10 @@ class ChatCog(commands.Cog):
         if not edited or self.sessions.trigger(place.id) != payload.message_id or not isinstance(place, Place):
             return
         if (chat := await self.services.store.chat(place.id)) is not None:
-            self.begin(place, chat, payload.message_id)
+            asker = Owner(guild_id=chat.owner.guild_id, user_id=payload.message.author.id)
+            with suppress(LimitReached):
+                await self.spend(asker)
+                self.begin(place, chat, payload.message_id)
 
     @commands.Cog.listener()
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -185,15 +195,10 @@ class ChatCog(commands.Cog):
 
         self.sessions.begin(place.id, trigger, work, delay=delay)
 
-    def _may_ask(self, owner: Owner) -> bool:
-        now = time.monotonic()
-        asked = self._asked.setdefault(owner, deque())
-        while asked and now - asked[0] > 60:
-            asked.popleft()
-        if len(asked) >= self.services.settings.chats_per_minute:
-            return False
-        asked.append(now)
-        return True
+    async def spend(self, owner: Owner, answers: int = 1) -> None:
+        """Count so many answers of a model. Raises LimitReached above the person's answers a minute."""
+        limits = await limits_for(self.services.settings, self.services.store, owner)
+        self._rate.spend(owner, limits.chats_per_minute, of="mensajes de charla", amount=answers)
 
     async def _note(self, place: Place, text: str) -> None:
         try:

@@ -16,7 +16,7 @@ from bot.cogs.actions import Action, Form, owner_of, services_of
 from bot.cogs.answering import Place
 from bot.cogs.chat_place import link
 from bot.errors import WrongState
-from bot.records import ChatThread
+from bot.records import ChatThread, Owner
 
 if TYPE_CHECKING:
     from bot.cogs.chat import ChatCog
@@ -47,6 +47,7 @@ class Again(Action, cog="chat", verb="again"):
         await interaction.response.defer()
         cog, place, message = _cog(interaction), interaction.channel, interaction.message
         chat = await _open_chat(interaction)
+        await cog.spend(Owner(guild_id=chat.owner.guild_id, user_id=interaction.user.id))
         if not isinstance(place, Place) or message is None:
             return
         trigger = int(self.target)

@@ -12,6 +12,7 @@ from typing import Literal
 import discord
 
 from bot.chat import DEFAULTS
+from bot.cogs.actions import owner_of, services_of
 from bot.cogs.answering import Place
 from bot.conversations import NOTE
 from bot.errors import NotAllowed
@@ -42,6 +43,9 @@ async def make_place(interaction: discord.Interaction, title: str, pace: Pace, *
             if public or not (isinstance(error, discord.Forbidden) or error.code == FULL_OF_THREADS):
                 raise
             log.info("no thread in channel %s: %s", parent.id, error)
+    services = services_of(interaction)
+    if not (await services.store.policy(owner_of(interaction).guild_id)).direct:
+        raise NotAllowed("Aquí no puedo abrir un hilo.", hint="Prueba en otro canal.")
     try:
         await pace.turn()
         return await interaction.user.create_dm()

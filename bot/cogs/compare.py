@@ -112,6 +112,7 @@ class CompareCog(commands.Cog):
     async def begin(self, interaction: discord.Interaction, message: str, voices: Sequence[Voice]) -> None:
         """Show a comparison as the answer to `interaction` and let it grow. Raises BadInput."""
         contest, order = comparisons.shuffled(message, voices)
+        await _chat(interaction).spend(owner_of(interaction), len(order))
         private = not all(voice.public for voice in voices) and not _is_private(interaction.channel)
         await interaction.response.defer(ephemeral=private, thinking=True)
         await comparisons.save(self.services.store, contest)

@@ -1,13 +1,12 @@
 """`/curso` (what the bot knows, and what staff add to it) and `/guia` (prompt, documents or fine-tuning?).
 
-Rule of this file: staff are those who manage the server and its tutors (`/admin tutores`). Everything answers
+Rule of this file: staff are those who manage the server and its tutors (`/admin roles`). Everything answers
 privately.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import discord
@@ -15,15 +14,14 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.actions import Form, owner_of, services_of
-from bot.cogs.admin import is_staff
+from bot.cogs.entrance import must_be
 from bot.course.guide import Advice, Budget, Case, Data, Tried, advise
 from bot.errors import BadInput, NotAllowed
 from bot.render.cards import Accent, card
 from bot.render.course import advice_texts, holdings_texts
 from bot.render.numbers import count, plain
+from bot.roles import Role
 from bot.services import Services
-
-log = logging.getLogger(__name__)
 
 Interaction = discord.Interaction[Any]
 LARGEST = 25 * 2**20  # bytes of a document
@@ -53,7 +51,7 @@ class CourseCog(commands.Cog):
         content = await archivo.read()
         library = await self.services.lessons.library()
         course = await asyncio.to_thread(library.add, guild_id, archivo.filename, content)
-        log.info("user %s added a document to %s", interaction.user.id, guild_id, extra={"action": "course_add"})
+        await self._note(interaction, guild_id, f"Agregó al curso «{plain(archivo.filename, 100)}»")
         await interaction.followup.send(
             view=card(
                 f"## Agregado: {plain(archivo.filename, 100)}",
@@ -69,7 +67,7 @@ class CourseCog(commands.Cog):
         guild_id = await self._staff(interaction)
         library = await self.services.lessons.library()
         await asyncio.to_thread(library.remove, guild_id, documento)
-        log.info("user %s removed a document from %s", interaction.user.id, guild_id, extra={"action": "course_remove"})
+        await self._note(interaction, guild_id, f"Quitó del curso «{plain(documento, 100)}»")
         await interaction.followup.send(f"He quitado «{plain(documento, 100)}» del curso de este servidor.")
 
     @remove.autocomplete("documento")
@@ -94,6 +92,8 @@ class CourseCog(commands.Cog):
     async def forum(self, interaction: Interaction, canal: discord.ForumChannel | None = None) -> None:
         guild_id = await self._staff(interaction)
         await self.services.store.set_state(f"forum:{guild_id}", str(canal.id) if canal else "")
+        where = f"en <#{canal.id}>" if canal else "en ningún foro"
+        await self._note(interaction, guild_id, f"Contestar sin que pregunten: {where}")
         if canal is None:
             await interaction.followup.send("De acuerdo: ya no contesto por mi cuenta en ningún foro.")
         else:
@@ -101,15 +101,19 @@ class CourseCog(commands.Cog):
                 f"Contestaré las publicaciones nuevas de {canal.mention} cuando el curso sepa la respuesta."
             )
 
+    async def _note(self, interaction: Interaction, guild_id: int, text: str) -> None:
+        await self.services.store.note_action(guild_id, actor_id=interaction.user.id, action="course", text=text)
+
     async def _staff(self, interaction: Interaction) -> int:
         """Acknowledge, and say which server; NotAllowed for anybody who does not care for its course."""
         await interaction.response.defer(ephemeral=True, thinking=True)
-        if not await is_staff(self.services, interaction):
+        try:
+            return await must_be(self.services, interaction, Role.TUTOR)
+        except NotAllowed:
             raise NotAllowed(
                 "Solo quien administra el servidor o es tutor puede cambiar el curso.",
                 hint="Los documentos que hay se ven con /curso fuentes.",
-            )
-        return owner_of(interaction).guild_id
+            ) from None
 
     @app_commands.command(name="guia", description="¿Prompt, documentos o afinar? Te digo por dónde empezar")
     async def guide(self, interaction: Interaction) -> None:

@@ -11,20 +11,24 @@ from typing import Any
 
 import discord
 
-from bot import datasets, training, versions, waiting
+from bot import datasets, versions, waiting
+from bot.bases import offered_bases
 from bot.cogs.actions import Action, owner_of, services_of
 from bot.cogs.deleting import DeleteForEver, Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import NotFound
+from bot.limits import seconds_left
+from bot.members import allowance
 from bot.records import Dataset, Owner
 from bot.render.cards import Accent, Elsewhere, card
 from bot.render.histogram import draw_histogram
+from bot.render.limits import minutes_line
 from bot.render.numbers import plain
 from bot.render.report import accent, changes_file, changes_text, example_texts, plan_line, report_texts
 from bot.services import Services
 from jobs.contract import Objective
 from jobs.errors import AfinaError
-from jobs.recipe import estimate, recommend
+from jobs.recipe import recommend
 
 Interaction = discord.Interaction[Any]
 BASES = 4  # told on a card
@@ -99,22 +103,16 @@ async def _plans(services: Services, dataset: Dataset) -> list[str]:
     crew = await waiting.workers(services)
     memory = waiting.best_memory(crew)
     objective = {"preference": Objective.DPO, "kto": Objective.KTO}.get(dataset.format or "", Objective.SFT)
+    limits, usage = await allowance(services, dataset.owner)
+    left = seconds_left(limits, usage)
     lines = []
-    for base in training.available_bases(services)[:BASES]:
+    for base in (await offered_bases(services, dataset.owner.guild_id))[:BASES]:
         try:
             recipe = recommend(stats, base, objective=objective, device_memory=memory)
         except AfinaError as error:
             lines.append(f"{base.name}: {plain(error.message, 120)}")
             continue
-        speed = await waiting.tokens_per_second(services, base.id, recipe.method)
-        cost = estimate(
-            recipe,
-            stats,
-            base,
-            tokens_per_second=speed,
-            device_memory=memory,
-            gpu=any(w.device == "cuda" for w in crew),
-        )
+        cost = await waiting.expected_cost(services, recipe, stats, base, crew)
         lines.append(
             plan_line(
                 base.name,
@@ -123,9 +121,10 @@ async def _plans(services: Services, dataset: Dataset) -> list[str]:
                 seconds=cost.seconds,
                 memory=cost.memory_bytes,
                 fits=cost.fits,
+                affordable=left is None or cost.seconds <= left,
             )
         )
-    return lines
+    return [*lines, minutes_line(limits, usage)] if lines else []
 
 
 # Buttons

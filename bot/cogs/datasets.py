@@ -19,6 +19,7 @@ from bot.cogs.actions import owner_of
 from bot.cogs.dataset_card import ask_to_delete, draw, dynamic_items
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import BadInput, NotFound
+from bot.members import may_keep
 from bot.records import Dataset
 from bot.render.cards import card
 from bot.render.numbers import count, number
@@ -180,9 +181,10 @@ async def receive(
 ) -> Dataset:
     """Judge an upload and show it in the workshop, in two steps; the interaction is acknowledged already."""
     owner = owner_of(interaction)
-    for one in (file, kept):
-        if one is not None:
-            datasets.check_size(services.settings, one.size)
+    wanted = [one for one in (file, kept) if one is not None]
+    for one in wanted:
+        datasets.check_size(services.settings, one.size)
+    await may_keep(services, owner, bytes=sum(one.size for one in wanted), files=len(wanted))
     now = services.store.clock()
     validation: Dataset | None = None
     if kept is not None:

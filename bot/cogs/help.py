@@ -17,9 +17,10 @@ from bot.cogs.actions import Action, owner_of, services_of
 from bot.cogs.deleting import Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
 from bot.errors import NotAllowed
-from bot.limits import limits_for
+from bot.members import allowance
 from bot.render.cards import Accent, card
-from bot.render.help import HELP, limits_texts, privacy_texts
+from bot.render.help import HELP, privacy_texts
+from bot.render.limits import limits_texts
 from bot.render.numbers import number, size
 from bot.services import Services
 
@@ -40,16 +41,9 @@ class HelpCog(commands.Cog):
     @app_commands.command(name="limites", description="Lo que puedes usar y lo que te queda")
     async def limits(self, interaction: Interaction) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        owner, store, settings = owner_of(interaction), self.services.store, self.services.settings
-        limits = await limits_for(settings, store, owner.guild_id)
-        jobs, models = await store.jobs(owner), await store.models(owner)
-        texts = limits_texts(
-            limits,
-            settings,
-            open_jobs=sum(not job.state.terminal for job in jobs),
-            datasets=len(await store.datasets(owner)),
-            models=sum(model.owner == owner for model in models),
-        )
+        owner, services = owner_of(interaction), self.services
+        limits, usage = await allowance(services, owner)
+        texts = limits_texts(await services.store.role(owner), limits, usage, services.settings)
         await interaction.followup.send(view=card(*texts))
 
     @app_commands.command(name="privacidad", description="Qué guardo de ti, hasta cuándo y quién lo ve")

@@ -147,7 +147,7 @@ async def pause_job(services: Services, interaction: Interaction, job_id: str) -
 
 
 async def resume_job(services: Services, interaction: Interaction, job_id: str) -> str:
-    job = await services.store.resume_job(job_id, owner_of(interaction))
+    job = await training.resume(services, job_id, owner_of(interaction))
     await after_request(services, interaction, job)
     return f"**{plain(job.name)}** vuelve a la cola y seguirá donde se quedó."
 

@@ -12,6 +12,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot import drafts, training
+from bot.bases import offered_bases
 from bot.cogs import datasets
 from bot.cogs.actions import Action, board_of, owner_of, services_of
 from bot.cogs.training_forms import TrainForm, TweakForm, Wish
@@ -52,7 +53,7 @@ async def open_form(services: Services, interaction: Interaction, dataset_id: st
         if dataset.verdict == "rejected" or not dataset.usable:
             raise WrongState("Con estos datos todavía no se puede entrenar.", hint="Repáralos primero.")
         mine = [dataset, *mine]
-    bases = training.available_bases(services)
+    bases = await offered_bases(services, owner.guild_id)
     if not bases:
         raise BadInput("Aquí no hay ningún modelo base.", hint="Quien administra el bot puede descargar uno.")
     chosen = next((one for one in mine if one.id == dataset_id), mine[0] if mine else None)
@@ -62,7 +63,6 @@ async def open_form(services: Services, interaction: Interaction, dataset_id: st
             datasets=mine,
             chosen=chosen.id if chosen else None,
             bases=bases,
-            default_base=services.settings.default_base,
             models=models,
             name=suggested_name(chosen.name if chosen else "mi modelo"),
             then=lambda answer, wish: _propose(services, answer, wish),

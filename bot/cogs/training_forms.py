@@ -44,7 +44,6 @@ class TrainForm(Form):
         datasets: Sequence[Dataset],
         chosen: str | None,
         bases: Sequence[Base],
-        default_base: str,
         models: Sequence[Model],
         name: str,
         then: Callable[[discord.Interaction, Wish], Awaitable[None]],
@@ -67,7 +66,7 @@ class TrainForm(Form):
                     component=self.upload,
                 )
             )
-        self.base: discord.ui.Select[TrainForm] = discord.ui.Select(options=_base_options(bases, default_base, models))
+        self.base: discord.ui.Select[TrainForm] = discord.ui.Select(options=_base_options(bases, models))
         self.method: discord.ui.Select[TrainForm] = discord.ui.Select(options=_METHODS)
         self.preset: discord.ui.Select[TrainForm] = discord.ui.Select(options=_PRESETS)
         self.name: discord.ui.TextInput[TrainForm] = discord.ui.TextInput(
@@ -141,13 +140,12 @@ def _dataset_options(datasets: Sequence[Dataset], chosen: str | None) -> list[di
     ]
 
 
-def _base_options(bases: Sequence[Base], default: str, models: Sequence[Model]) -> list[discord.SelectOption]:
-    listed = sorted(bases, key=lambda base: base.id != default)[:OPTIONS]
+def _base_options(bases: Sequence[Base], models: Sequence[Model]) -> list[discord.SelectOption]:
     options = [
         discord.SelectOption(
             label=base.name[:100], value=base.id, description=base.description[:100], default=index == 0
         )
-        for index, base in enumerate(listed)
+        for index, base in enumerate(bases[:OPTIONS])
     ]
     room = OPTIONS - len(options)
     return options + [

@@ -64,7 +64,7 @@ async def _open(client: discord.Client, channel_id: int) -> Workshop | None:
 async def _make(services: Services, interaction: discord.Interaction[Any], owner: Owner) -> Workshop:
     place: Workshop | None = await _make_thread(interaction)
     if place is None:
-        place = await _make_dm(interaction)
+        place = await _make_dm(services, interaction)
         await interaction.client.make_home(owner.user_id, owner.guild_id)
     await services.store.set_workshop(owner, place.id)
     return place
@@ -95,7 +95,13 @@ async def _make_thread(interaction: discord.Interaction[Any]) -> discord.Thread 
     return thread
 
 
-async def _make_dm(interaction: discord.Interaction[Any]) -> discord.DMChannel:
+async def _make_dm(services: Services, interaction: discord.Interaction[Any]) -> discord.DMChannel:
+    if not (await services.store.policy(owner_of(interaction).guild_id)).direct:
+        raise NotAllowed(
+            "Aquí no puedo abrir hilos privados, y este servidor no usa mensajes directos conmigo, así que no tengo "
+            "dónde darte lo tuyo sin que lo vean los demás.",
+            hint="Prueba en otro canal, o pide a quien administra el servidor que me deje crear hilos privados.",
+        )
     server = discord.utils.escape_markdown(interaction.guild.name) if interaction.guild else "ese servidor"
     try:
         dm = await interaction.user.create_dm()

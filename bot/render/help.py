@@ -1,12 +1,10 @@
-"""Standing texts: what the bot can do, what it keeps, what one may use.
+"""Standing texts: what the bot can do, and what it keeps.
 
 Rule of this file: words only; numbers and names come in as arguments.
 """
 
 from __future__ import annotations
 
-from bot.limits import PersonalLimits
-from bot.render.numbers import duration, number, size
 from bot.settings import Settings
 
 HELP = [
@@ -25,24 +23,6 @@ HELP = [
     "-# `/modelos lista`, `ver`, `compartir`, `renombrar`, `borrar`, `exportar`",
     "**Tuyo**\n`/limites` lo que te queda · `/privacidad` lo que guardo · `/misdatos` llévatelo o bórralo",
 ]
-
-
-def limits_texts(
-    limits: PersonalLimits, settings: Settings, *, open_jobs: int, datasets: int, models: int
-) -> list[str]:
-    left = max(0, limits.max_queued_jobs - open_jobs)
-    return [
-        "## Tus límites en este servidor",
-        f"**Entrenamientos sin terminar**  {open_jobs} de {limits.max_queued_jobs} (te quedan {left})\n"
-        f"**En marcha a la vez**  {limits.max_running_jobs}; el resto espera su turno, que se reparte entre todos\n"
-        f"**Cada entrenamiento**  como mucho {duration(settings.job_timeout)}",
-        f"**Preguntas al curso**  {number(limits.questions_per_minute)} por minuto\n"
-        f"**Mensajes de charla**  {number(limits.chats_per_minute)} por minuto",
-        f"**Un archivo**  hasta {size(settings.max_file_bytes)}, {number(settings.max_lines)} líneas y "
-        f"{number(settings.max_tokens)} tokens\n"
-        f"**Ahora tienes**  {number(datasets)} de datos y {number(models)} modelos",
-        "-# Los entrenamientos que fallan no te gastan nada.",
-    ]
 
 
 def privacy_texts(settings: Settings) -> list[str]:

@@ -5,6 +5,7 @@ Rule of this file: plan → text; estimates are said to be estimates.
 
 from __future__ import annotations
 
+from bot.render.limits import spending_text
 from bot.render.numbers import count, duration, number, ordinal, plain, small
 from bot.training import Plan
 from jobs.contract import Method, Objective, Preset
@@ -36,7 +37,7 @@ def plan_texts(plan: Plan) -> list[str]:
         f"{number(cost.tokens)} tokens\n"
         f"**Memoria**  {memory(cost.memory_bytes, plan.memory)}\n"
         f"**Cola**  {queue_text(plan.position, plan.wait)}\n"
-        f"**Gastas**  1 de los {number(plan.limit - plan.open_jobs)} entrenamientos que te quedan abiertos a la vez",
+        f"**Gastas**  {spending_text(plan.limits, plan.usage, cost.seconds)}",
     ]
     if plan.notes:
         blocks.append("\n".join(f"⚠️ {note}" for note in plan.notes))

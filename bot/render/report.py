@@ -134,9 +134,11 @@ def stats_text(stats: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def plan_line(base: str, *, epochs: int, tokens: int, seconds: float, memory: int, fits: bool) -> str:
+def plan_line(base: str, *, epochs: int, tokens: int, seconds: float, memory: int, fits: bool, affordable: bool) -> str:
     """One base on offer."""
     verdict = "cabe" if fits else "**no cabe**"
+    if not affordable:
+        verdict += ", **pide más minutos de los que te quedan**"
     return (
         f"{base}: unos {duration(seconds)} · {count(epochs, 'vuelta', 'vueltas')}, {number(tokens)} tokens · "
         f"{number(memory / 1e9, 1)} GB, {verdict}"

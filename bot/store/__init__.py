@@ -1,4 +1,4 @@
-"""All SQL of the project: people, datasets, jobs, models, chats, in one SQLite file.
+"""All SQL of the project: people, servers, datasets, jobs, models, chats, in one SQLite file.
 
 Rule of this package: the truth about jobs is here, and only here does anybody speak SQL; each module holds one noun.
 The schema is in `bot/migrations/`. Every method raises `StoreUnavailable` when the file is locked or the disk full.
@@ -15,9 +15,22 @@ from bot.store.jobs import JobRows
 from bot.store.models import ModelRows
 from bot.store.notes import NoteRows
 from bot.store.people import PeopleRows
+from bot.store.servers import ServerRows
+from bot.store.spending import SpendingRows
 
 __all__ = ["Store", "StoreUnavailable", "new_id"]
 
 
-class Store(DatasetRows, JobRows, DispatchRows, EventRows, ModelRows, ChatRows, NoteRows, PeopleRows):
+class Store(
+    DatasetRows,
+    JobRows,
+    DispatchRows,
+    EventRows,
+    ModelRows,
+    ChatRows,
+    NoteRows,
+    PeopleRows,
+    ServerRows,
+    SpendingRows,
+):
     """The store: `async with Store.open(path) as store`."""

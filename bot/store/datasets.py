@@ -10,15 +10,23 @@ import sqlite3
 from dataclasses import replace
 
 from bot.errors import NotFound, WrongState
+from bot.limits import Limits, check_datasets
 from bot.records import Dataset, Owner
 from bot.store.database import Database, to_json
+from bot.store.spending import usage_of
 
 
 class DatasetRows(Database):
-    async def add_dataset(self, dataset: Dataset) -> Dataset:
-        """Insert it. Where its owner already has this name in this version, it becomes the next version."""
+    async def add_dataset(self, dataset: Dataset, *, limits: Limits | None = None) -> Dataset:
+        """Insert it. Where its owner already has this name in this version, it becomes the next version.
+
+        `limits`: what its owner may keep; LimitReached above it.
+        """
         owner = dataset.owner
         async with self.transaction() as tx:
+            if limits is not None:
+                used = await usage_of(tx.execute_fetchall, owner, self.clock())
+                check_datasets(limits, used, bytes=dataset.bytes)
             ((newest,),) = await tx.execute_fetchall(
                 "SELECT coalesce(max(version), 0) FROM datasets WHERE guild_id = ? AND user_id = ? AND name = ?",
                 (owner.guild_id, owner.user_id, dataset.name),

@@ -15,6 +15,7 @@ from bot.errors import NotFound
 from bot.records import Job
 from bot.store.database import Database
 from bot.store.models import insert_model
+from bot.store.spending import sign_of_life
 from bot.store.transitions import finish, load_job, lost_attempt, new_attempt, pause, stopped_attempt
 from jobs.contract import Event, EventType, JobState, Metrics, Phase, TrainResult
 
@@ -53,6 +54,7 @@ class EventRows(Database):
         if event.type is not EventType.HEARTBEAT and not await _insert(tx, event):
             return False
         now = self.clock()
+        await sign_of_life(tx, event, now)
         if waiting:  # an enqueue whose mark got lost counts as sent
             await tx.execute(
                 "UPDATE outbox SET sent_at = coalesce(sent_at, ?) WHERE job_id = ? AND attempt = ?",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import aiosqlite
 
-from bot.errors import LimitReached, NotFound, WrongState
+from bot.errors import NotFound, WrongState
+from bot.limits import Limits, check_job, check_minutes
 from bot.records import Dataset, Job, Owner
 from bot.store.database import Database, new_id
+from bot.store.spending import still_needed, usage_of
 from bot.store.transitions import adapter_name, finish, job_owner, load_job, new_attempt, pause, to_job
 from jobs.contract import JobState, Recipe, TrainRequest
 
@@ -43,11 +46,12 @@ class JobRows(Database):
         validation_path: str | None = None,
         parent_adapter: str | None = None,
         channel_id: int | None = None,
-        limit: int | None = None,
+        estimated_seconds: float = 0.0,
+        limits: Limits | None = None,
     ) -> Job:
         """Promise a job: the row and its outbox entry in one transaction.
 
-        `limit`: how many jobs of this owner may wait or run; LimitReached above it.
+        `estimated_seconds`: of a device, which stay reserved. `limits`: what this owner may use; LimitReached above it.
         """
         job_id = new_id()
         request = TrainRequest(
@@ -63,11 +67,24 @@ class JobRows(Database):
         )
         async with self.transaction() as tx:
             return await self._insert(
-                tx, request, owner=owner, name=name, dataset_id=dataset.id, channel_id=channel_id, limit=limit
+                tx,
+                request,
+                owner=owner,
+                name=name,
+                dataset_id=dataset.id,
+                channel_id=channel_id,
+                estimated_seconds=estimated_seconds,
+                limits=limits,
             )
 
     async def repeat_job(
-        self, job_id: str, owner: Owner, recipe: Recipe | None = None, *, limit: int | None = None
+        self,
+        job_id: str,
+        owner: Owner,
+        recipe: Recipe | None = None,
+        *,
+        estimated_seconds: float | None = None,
+        limits: Limits | None = None,
     ) -> Job:
         """A new job like an old one, perhaps with another recipe. Raises NotFound and LimitReached."""
         old = await self.job(job_id, owner)
@@ -88,7 +105,8 @@ class JobRows(Database):
                 name=old.name,
                 dataset_id=old.dataset_id,
                 channel_id=old.channel_id,
-                limit=limit,
+                estimated_seconds=old.estimated_seconds if estimated_seconds is None else estimated_seconds,
+                limits=limits,
             )
 
     async def _insert(
@@ -100,23 +118,15 @@ class JobRows(Database):
         name: str,
         dataset_id: str,
         channel_id: int | None,
-        limit: int | None,
+        estimated_seconds: float,
+        limits: Limits | None,
     ) -> Job:
-        if limit is not None:
-            ((count,),) = await tx.execute_fetchall(
-                "SELECT count(*) FROM jobs WHERE guild_id = ? AND user_id = ?"
-                " AND state IN ('queued', 'dispatched', 'running', 'paused')",
-                (owner.guild_id, owner.user_id),
-            )
-            if count >= limit:
-                raise LimitReached(
-                    f"Ya tienes {count} entrenamientos sin terminar; el máximo es {limit}.",
-                    hint="Espera a que acabe uno o cancela alguno.",
-                )
         now = self.clock()
+        if limits is not None:
+            check_job(limits, await usage_of(tx.execute_fetchall, owner, now), estimated_seconds)
         await tx.execute(
-            "INSERT INTO jobs (id, guild_id, user_id, name, dataset_id, request, state, channel_id, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+            "INSERT INTO jobs (id, guild_id, user_id, name, dataset_id, request, state, channel_id, created_at,"
+            " estimated_seconds) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
             (
                 request.job_id,
                 owner.guild_id,
@@ -126,6 +136,7 @@ class JobRows(Database):
                 request.model_dump_json(),
                 channel_id,
                 now,
+                estimated_seconds,
             ),
         )
         await tx.execute("INSERT INTO outbox (job_id, attempt, created_at) VALUES (?, 1, ?)", (request.job_id, now))
@@ -171,16 +182,20 @@ class JobRows(Database):
                 "UPDATE jobs SET channel_id = ?, message_id = ? WHERE id = ?", (channel_id, message_id, job_id)
             )
 
-    async def request_cancel(self, job_id: str, owner: Owner | None = None) -> Job:
+    async def request_cancel(self, job_id: str, owner: Owner | None = None, *, by_staff: bool = False) -> Job:
         """Cancel: at once where no worker has it, else as soon as the worker notices. Asking twice is fine.
+
+        `by_staff`: its owner did not ask for it and pays nothing.
 
         Raises NotFound, and WrongState when it is over.
         """
         async with self._open_job(job_id, owner) as (tx, job):
+            staff = job.by_staff or (by_staff and not job.cancel_requested)
+            await tx.execute("UPDATE jobs SET by_staff = ? WHERE id = ?", (staff, job_id))
             if job.state.active:
                 await tx.execute("UPDATE jobs SET cancel_requested = 1 WHERE id = ?", (job_id,))
             else:
-                await finish(tx, job, JobState.CANCELLED, self.clock())
+                await finish(tx, replace(job, by_staff=staff), JobState.CANCELLED, self.clock())
         return await self.job(job_id)
 
     async def request_pause(self, job_id: str, owner: Owner | None = None) -> Job:
@@ -205,8 +220,11 @@ class JobRows(Database):
                 raise WrongState(_OVER[job.state])
             yield tx, job
 
-    async def resume_job(self, job_id: str, owner: Owner | None = None) -> Job:
-        """Send a paused job on, as a new attempt from its newest checkpoint. Raises NotFound and WrongState."""
+    async def resume_job(self, job_id: str, owner: Owner | None = None, *, limits: Limits | None = None) -> Job:
+        """Send a paused job on, as a new attempt from its newest checkpoint.
+
+        Raises NotFound and WrongState, and LimitReached when what it still needs is more than `limits` leave.
+        """
         await self.job(job_id, owner)
         async with self.transaction() as tx:
             job = await load_job(tx, job_id)
@@ -215,5 +233,9 @@ class JobRows(Database):
                 raise WrongState(
                     "Todavía se está deteniendo; espera unos segundos." if stopping else "No está en pausa."
                 )
-            await new_attempt(tx, job, self.clock())
+            now = self.clock()
+            if limits is not None:
+                used = await usage_of(tx.execute_fetchall, job.owner, now)
+                check_minutes(limits, used, await still_needed(tx.execute_fetchall, job))
+            await new_attempt(tx, job, now)
             return await load_job(tx, job_id)

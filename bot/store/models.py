@@ -83,8 +83,8 @@ async def insert_model(tx: aiosqlite.Connection, job: Job, result: TrainResult, 
     model_id = new_id()
     await tx.execute(
         "INSERT INTO models (id, guild_id, user_id, name, adapter_name, adapter_path, adapter_sha256, base_id, job_id,"
-        " parent_id, dataset_id, dataset_sha256, evaluation, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " parent_id, dataset_id, dataset_sha256, evaluation, created_at, bytes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             model_id,
             owner.guild_id,
@@ -100,6 +100,7 @@ async def insert_model(tx: aiosqlite.Connection, job: Job, result: TrainResult, 
             job.request.dataset_sha256,
             result.evaluation.model_dump_json() if result.evaluation else None,
             now,
+            result.adapter_bytes,
         ),
     )
     return model_id
@@ -127,4 +128,5 @@ def _model(row: sqlite3.Row | None) -> Model:
         shared=bool(row["shared"]),
         evaluation=Evaluation.model_validate_json(row["evaluation"]) if row["evaluation"] else None,
         created_at=row["created_at"],
+        bytes=row["bytes"],
     )

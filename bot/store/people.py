@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.records import Owner
 from bot.store.database import Database
+from bot.store.spending import carry_over
 
 # Tables with columns guild_id and user_id, in an order that foreign keys allow.
 TABLES = ("feedback", "votes", "chats", "models", "jobs", "datasets", "people")
@@ -39,10 +40,16 @@ class PeopleRows(Database):
     async def erase(self, owner: Owner) -> dict[str, int]:
         """Delete every row about a person in a server, in one transaction; how many by table.
 
-        What Discord messages were handled stays: it is a number without a person.
+        What Discord messages were handled stays: it is a number without a person. So do, for a week and without a
+        name, the device minutes they spent (`bot.store.spending`); the staff's log keeps its lines without them.
         """
         counts = {}
         async with self.transaction() as tx:
+            await carry_over(tx, owner, self.clock())
+            await tx.execute(
+                "UPDATE audit SET subject_id = NULL WHERE guild_id = ? AND subject_id = ?",
+                (owner.guild_id, owner.user_id),
+            )
             for table in TABLES:
                 cursor = await tx.execute(
                     f"DELETE FROM {table} WHERE guild_id = ? AND user_id = ?",  # noqa: S608

@@ -17,6 +17,7 @@ import aiosqlite
 from bot.errors import NotFound
 from bot.records import Job, Owner
 from bot.store.database import to_json
+from bot.store.spending import give_back
 from jobs.contract import JobState, Phase, TrainRequest
 
 
@@ -42,6 +43,8 @@ async def finish(
         " error = ?, finished_at = ? WHERE id = ?",
         (state, to_json(error) if error else None, now, job.id),
     )
+    if state is JobState.FAILED or (state is JobState.CANCELLED and job.by_staff):
+        await give_back(tx, job)
 
 
 async def pause(tx: aiosqlite.Connection, job: Job) -> None:
@@ -53,6 +56,8 @@ async def pause(tx: aiosqlite.Connection, job: Job) -> None:
 
 async def new_attempt(tx: aiosqlite.Connection, job: Job, now: float, *, failed: bool = False) -> None:
     """The one place where attempts are made: the fencing token moves on and the outbox gets its entry."""
+    if failed:
+        await give_back(tx, job, attempt=job.attempt)
     attempt = job.attempt + 1
     request = job.request.model_copy(
         update={"attempt": attempt, "resume": True, "adapter_name": adapter_name(job.name, job.id, attempt)}
@@ -112,6 +117,8 @@ def to_job(row: sqlite3.Row) -> Job:
         finished_at=row["finished_at"],
         channel_id=row["channel_id"],
         message_id=row["message_id"],
+        estimated_seconds=row["estimated_seconds"],
+        by_staff=bool(row["by_staff"]),
     )
 
 

@@ -130,7 +130,7 @@ async def test_too_many_questions_a_minute_are_refused_with_the_time_to_wait(
         await asked(ana, place)
         refusal = await ana.slash("preguntar", pregunta=QUESTION)
         assert "máximo" in refusal.text
-        assert "Puedes volver a preguntar en" in refusal.text
+        assert "Puedes seguir en" in refusal.text
 
 
 async def test_a_worded_answer_is_streamed_into_the_card(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
+from bot.limits import NAMES, Limits
 from bot.records import ChatThread, Dataset, Job, Owner
 from bot.store import Store, StoreUnavailable
 from jobs.contract import Event, EventType, JobState, Phase, Recipe
@@ -53,6 +54,10 @@ def dataset(owner: Owner = ANA, *, id: str = "datos1", name: str = "recetas", ve
         consent_at=5.0,
         created_at=0.0,
     )
+
+
+def jobs_open(most: int) -> Limits:
+    return Limits(**{name: most if name == "max_queued_jobs" else None for name in NAMES})
 
 
 async def submit(store: Store, owner: Owner = ANA, name: str = "Mi modelo", **more) -> Job:
@@ -140,13 +145,14 @@ class TestSubmitting:
         assert job.request.adapter_name == f"{slug}-{job.id}"
 
     async def test_stops_at_the_limit_of_the_person(self, store):
-        await submit(store, limit=1)
+        await submit(store, limits=jobs_open(1))
         with pytest.raises(LimitReached):
-            await submit(store, limit=1)
-        await submit(store, LUIS, limit=1)
+            await submit(store, limits=jobs_open(1))
+        await submit(store, LUIS, limits=jobs_open(1))
 
     async def test_two_at_once_cannot_both_slip_under_the_limit(self, store):
-        outcomes = await asyncio.gather(*(submit(store, limit=3) for _ in range(10)), return_exceptions=True)
+        several = (submit(store, limits=jobs_open(3)) for _ in range(10))
+        outcomes = await asyncio.gather(*several, return_exceptions=True)
         assert sum(isinstance(outcome, Job) for outcome in outcomes) == 3
 
     async def test_a_job_is_private(self, store):

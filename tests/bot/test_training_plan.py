@@ -9,8 +9,9 @@ import pytest
 
 from bot import drafts, training, waiting
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
-from bot.limits import change_limits
+from bot.policy import with_limits
 from bot.records import Owner
+from bot.roles import Role
 from bot.services import Services
 from bot.wishes import changed_recipe, clean_name, free_name, parse_value, suggested_name
 from jobs.contract import Method, Objective, Preset, Recipe
@@ -194,7 +195,13 @@ async def test_a_discarded_draft_cannot_be_confirmed_nor_the_other_way_round(ser
 
 async def test_the_limit_of_the_server_counts_when_confirming_too(services: Services, draft_of: Any) -> None:
     first, second = await draft_of(), await draft_of(name="otra")
-    await change_limits(services.settings, services.store, ANA.guild_id, max_queued_jobs=1)
+    await services.store.change_policy(
+        ANA.guild_id,
+        lambda old: with_limits(old, Role.MEMBER, {"max_queued_jobs": 1}),
+        actor_id=1,
+        action="limits",
+        text="",
+    )
     await training.confirm(services, first)
     with pytest.raises(LimitReached):
         await training.confirm(services, second)
