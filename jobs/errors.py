@@ -8,6 +8,7 @@
     ├── BaseNotAvailable           the base model is unknown, not downloaded or not readable
     ├── ModelNotFound              no such adapter, or its files are gone
     ├── DoesNotFit                 the device has too little memory for the request
+    ├── DiskFull                   there is no room to write
     ├── Diverged                   the loss became NaN or infinite
     ├── Stopped                    a person asked the job to stop
     │   ├── Cancelled              and to throw the work away
@@ -21,7 +22,10 @@ survive pickling and JSON (`to_dict`). Surprises (bugs) are not AfinaErrors and 
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class AfinaError(Exception):
@@ -92,6 +96,12 @@ class DoesNotFit(AfinaError):
     default_hint = "Prueba con QLoRA, una base más pequeña o ejemplos más cortos."
 
 
+class DiskFull(AfinaError):
+    code = "disk_full"
+    default = "No queda sitio en el disco de la máquina."
+    default_hint = "Avisa a quien administra Afina; cuando haya sitio, repítelo. Lo que ya tenías sigue ahí."
+
+
 class Diverged(AfinaError):
     code = "diverged"
     default = "El entrenamiento se ha desbocado: la pérdida dejó de ser un número."
@@ -124,3 +134,15 @@ class EngineUnavailable(AfinaError):
     code = "engine_unavailable"
     default = "Ahora mismo no llego al motor que sirve los modelos."
     default_hint = "Vuelve a intentarlo en un minuto; la conversación no se pierde."
+
+
+def for_want_of_room(error: BaseException) -> bool:
+    """Whether a full disk is behind an exception; libraries wrap it in errors of their own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return True
+        if "No space left on device" in str(cause) or "file write failed" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -16,7 +16,7 @@ import discord
 from discord import app_commands
 
 from bot.errors import BadInput, NotAllowed
-from jobs.errors import AfinaError
+from jobs.errors import AfinaError, DiskFull, for_want_of_room
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ def as_refusal(error: BaseException) -> AfinaError | None:
         return as_refusal(original)
     if isinstance(error, AfinaError):
         return error
+    if for_want_of_room(error):
+        return DiskFull()
     if isinstance(error, app_commands.NoPrivateMessage):
         return BadInput("Esto solo funciona dentro de un servidor.", hint="Escríbelo en un canal del servidor.")
     if isinstance(error, app_commands.MissingPermissions):
@@ -65,7 +67,8 @@ async def answer_error(interaction: discord.Interaction, error: BaseException) -
         return
     refusal = as_refusal(error)
     if refusal is not None:
-        log.info("refused %s: %s", _what(interaction), refusal.code)
+        serious = logging.ERROR if isinstance(refusal, DiskFull) else logging.INFO
+        log.log(serious, "refused %s: %s", _what(interaction), refusal.code)
         interaction.client.dispatch("refusal", refusal)  # for whoever counts them
         text = refusal_text(refusal)
     elif isinstance(cause, discord.HTTPException) and cause.code in EXPIRED:

@@ -24,7 +24,7 @@ from jobs.catalog import load_catalog
 from jobs.contract import EventType, Method, Objective, Phase, Recipe, TrainRequest, TrainResult
 from jobs.dataset import read_examples, split_examples
 from jobs.dataset.example import Example, Kind
-from jobs.errors import AfinaError, DatasetError, NothingToLearn, Stopped
+from jobs.errors import AfinaError, DatasetError, DiskFull, NothingToLearn, Stopped, for_want_of_room
 from jobs.gpu import checkpoints, models, publish
 from jobs.gpu.chat import ChatEncoder
 from jobs.gpu.data import BEYOND_THE_ROW, Prepared, prepare
@@ -92,7 +92,8 @@ def attempt(
         raise
     except Exception as error:  # a bug; people get a sentence, the log gets the traceback
         logger.exception("job %s failed", request.rq_id)
-        told = AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
+        surprise = AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
+        told = DiskFull() if for_want_of_room(error) else surprise
         emit(EventType.FAILED, told.message, "error", code=told.code, hint=told.hint)
         raise told from error
     emit(EventType.RESULT, "El modelo está listo.", **result.model_dump(mode="json"))
