@@ -8,7 +8,6 @@ written again, a message that nobody answered is answered.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -18,11 +17,12 @@ from discord.ext import commands
 
 from bot.chat import DEFAULTS, checked_instructions, checked_parameters
 from bot.cogs.actions import owner_of
-from bot.cogs.answering import Answering, Gone, Place, own_id
+from bot.cogs.answering import Answering, Gone, Place
 from bot.cogs.chat_buttons import Instructions, dynamic_items, when_done, when_writing
-from bot.cogs.chat_place import link, make_place, tell_owner, welcome
+from bot.cogs.chat_place import is_for_us, link, make_place, tell_owner, welcome
+from bot.cogs.chat_resume import Resuming
 from bot.cogs.entrance import enter_message
-from bot.conversations import NOTE, WRITING
+from bot.conversations import NOTE
 from bot.errors import LimitReached, NotAllowed, WrongState
 from bot.members import limits_for
 from bot.policy import Purpose
@@ -38,8 +38,6 @@ __all__ = ["ChatCog", "dynamic_items"]
 log = logging.getLogger(__name__)
 
 REQUESTS_A_SECOND = 35.0  # of all chats together; Discord's limit for a bot is 50
-RESUMED_WITHIN = 24 * 3600.0  # seconds; what is older is not answered after a restart
-_LOOKED_AT = 20  # messages at the end of a thread, to see how it was left
 _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
 
 
@@ -55,6 +53,7 @@ class ChatCog(commands.Cog):
             default_base=services.settings.default_base,
         )
         self._answering = Answering(services, self.voices, self.pace, writing=when_writing, done=when_done)
+        self._resuming = Resuming(services.store, self.sessions, self.pace, self.begin)
         self._rate = Rate()
 
     async def cog_unload(self) -> None:
@@ -113,8 +112,9 @@ class ChatCog(commands.Cog):
             parameters=parameters or {},
         )
         await self.services.store.open_chat(chat)
+        await self._resuming.remember(place, chat)
         if isinstance(place, discord.Thread):
-            await self._resume(place, chat)  # somebody may have been quicker than that row
+            await self._resuming.place(place, chat)  # somebody may have been quicker than that row
         await self.pace.turn()
         await place.send(welcome(voice, chat, interaction.user.mention))
         return place
@@ -137,7 +137,7 @@ class ChatCog(commands.Cog):
         if message.author.bot or message.type not in _SPOKEN or not isinstance(place, Place):
             return
         chat = await self.services.store.chat(place.id)
-        if chat is None or chat.closed or not _is_for_us(message, chat):
+        if chat is None or chat.closed or not is_for_us(message, chat):
             return
         if await self.services.store.seen("chat", message.id):
             return
@@ -182,7 +182,7 @@ class ChatCog(commands.Cog):
         existing: Sequence[discord.Message] = (),
         variation: int | None = None,
         delay: float = DEBOUNCE,
-    ) -> None:
+    ) -> Session:
         """Answer the message `trigger`, instead of whatever is being answered in this place."""
 
         async def work(session: Session) -> None:
@@ -193,7 +193,7 @@ class ChatCog(commands.Cog):
                 log.info("chat %s cannot be written in: %s", place.id, error)
                 await tell_owner(place, current)
 
-        self.sessions.begin(place.id, trigger, work, delay=delay)
+        return self.sessions.begin(place.id, trigger, work, delay=delay)
 
     async def spend(self, owner: Owner, answers: int = 1) -> None:
         """Count so many answers of a model. Raises LimitReached above the person's answers a minute."""
@@ -211,35 +211,8 @@ class ChatCog(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """After a start or a lost session: go on where each thread was left."""
-        for thread in guild.threads:
-            chat = await self.services.store.chat(thread.id)
-            if chat is not None and not chat.closed and not thread.locked and _recent(thread.last_message_id):
-                await self._resume(thread, chat)
-
-    async def _resume(self, thread: discord.Thread, chat: ChatThread) -> None:
-        """Answer what stands unanswered at the end of the thread, or finish an answer that was cut off."""
-        if self.sessions.trigger(thread.id) is not None:
-            return
-        try:
-            await self.pace.turn()
-            newest = [message async for message in thread.history(limit=_LOOKED_AT)]
-        except discord.HTTPException as error:
-            log.info("thread %s cannot be read: %s", thread.id, error)
-            return
-        ours: list[discord.Message] = []
-        for message in newest:
-            if message.author.id != own_id(thread):
-                break
-            ours.insert(0, message)
-        if ours and not ours[-1].content.endswith(WRITING.strip()):
-            return
-        asked = next((m for m in newest[len(ours) :] if not m.author.bot and m.type in _SPOKEN), None)
-        if asked is None or asked.id <= chat.since_message_id or not _is_for_us(asked, chat):
-            return
-        log.info("thread %s goes on", thread.id)
-        await self.services.store.seen("chat", asked.id)
-        self.begin(thread, chat, asked.id, existing=ours)
+        """After a start or a lost session."""
+        await self._resuming.guild(guild)
 
     # In the thread
 
@@ -323,18 +296,6 @@ class ChatCog(commands.Cog):
         if chat.owner.user_id != interaction.user.id:
             raise NotAllowed("Solo quien abrió la conversación puede cambiarla.", hint="Abre la tuya con /charlar.")
         return chat
-
-
-def _is_for_us(message: discord.Message, chat: ChatThread) -> bool:
-    """A private place is for whoever is in it; in a public thread others than its owner have to call the bot."""
-    place = message.channel
-    if message.author.id == chat.owner.user_id or not isinstance(place, discord.Thread) or place.is_private():
-        return True
-    return own_id(place) in {user.id for user in message.mentions}
-
-
-def _recent(message_id: int | None) -> bool:
-    return message_id is not None and time.time() - discord.Object(message_id).created_at.timestamp() < RESUMED_WITHIN
 
 
 async def _answer(interaction: discord.Interaction, text: str) -> None:

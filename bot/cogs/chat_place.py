@@ -13,7 +13,7 @@ import discord
 
 from bot.chat import DEFAULTS
 from bot.cogs.actions import owner_of, services_of
-from bot.cogs.answering import Place
+from bot.cogs.answering import Place, own_id
 from bot.conversations import NOTE
 from bot.errors import NotAllowed
 from bot.records import ChatThread
@@ -67,6 +67,14 @@ def welcome(voice: Voice, chat: ChatThread, mention: str) -> str:
         "Se cambia con /instrucciones, /parametros y /modelo; /reiniciar olvida, /cerrar termina.",
     ]
     return "\n".join(NOTE + line for line in lines)
+
+
+def is_for_us(message: discord.Message, chat: ChatThread) -> bool:
+    """A private place is for whoever is in it; in a public thread others than its owner have to call the bot."""
+    place = message.channel
+    if message.author.id == chat.owner.user_id or not isinstance(place, discord.Thread) or place.is_private():
+        return True
+    return own_id(place) in {user.id for user in message.mentions}
 
 
 def link(place: Place) -> str:

@@ -573,6 +573,31 @@ async def test_without_private_threads_it_talks_in_direct_messages(
         assert (await answer_to(eva, "hola")).content == f"{BASE}: hola"
 
 
+async def test_direct_messages_go_on_after_a_restart(
+    services: Services, place: Playground, served: ProtocolEngine
+) -> None:
+    from playground import Permission
+
+    closed = Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES
+    eva = place.person("Eva", place.guild("Cerrada", channels=("general",), bot_permissions=closed))
+    async with running(services):
+        await (await eva.slash("charlar", modelo=f"base:{BASE}")).done()
+        direct = await eva.direct()
+        eva.at(direct)
+        await answer_to(eva, "hola")
+        served.pause = 0.05
+        served.say = lambda body: [f"trozo{i} " for i in range(400)]
+        await eva.say("cuéntame algo largo")
+        cut = await eva.wait_message("trozo2", button="Detener")
+    served.pause, served.say = 0.0, lambda body: ["entero"]
+    async with running(services):
+        assert (await cut.wait_edit("entero", button=DONE, timeout=10)).id == cut.id
+    await eva.say("¿hay alguien?")
+    async with running(services):
+        await eva.wait_message("entero", button=DONE)
+        await stays(eva, direct, ["hola", f"{BASE}: hola", "cuéntame algo largo", "entero", "¿hay alguien?", "entero"])
+
+
 async def test_many_threads_at_once_stay_below_discords_limits_and_never_cross(
     settings: Settings, served: ProtocolEngine, queue: Any, engine: EngineClient
 ) -> None:
