@@ -8,12 +8,14 @@ checkpoints and all.
 
 Prints one JSON object: for each model the medians of both sides, and the median, least and greatest paired ratio of
 time to the first step, useful (non-padding) tokens a second, rows prepared a second and peak memory (proportional
-set size, the parent's included), and the validation losses. Ratios on a processor say nothing about a GPU.
+set size, the parent's included), and the validation losses. It stops where TRL's tokens and masks are not ours. Ratios
+on a processor say nothing about a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -132,6 +134,7 @@ def run_ours(folder: Path, epochs: int) -> dict[str, float]:
     import jobs.gpu.train  # noqa: F401 - warm, as in the worker
 
     reader, writer = os.pipe()
+    gc.freeze()  # as the worker does
     started = time.time()
     child = os.fork()
     if child == 0:
@@ -238,6 +241,7 @@ def plain(folder: Path, epochs: int) -> None:
     shutil.rmtree(folder / "cache")
 
     from jobs.dataset import read_examples
+    from jobs.gpu.batches import IGNORED
     from jobs.gpu.chat import ChatEncoder
     from jobs.gpu.evaluate import measure_loss
 
@@ -246,6 +250,8 @@ def plain(folder: Path, epochs: int) -> None:
         0
     ]
     rows = encoder.encode(list(read_examples(folder / "train.jsonl")))
+    theirs = [(row["input_ids"], row["assistant_masks"]) for row in trainer.train_dataset]
+    assert theirs == [(row.input_ids, [int(label != IGNORED) for label in row.labels]) for row in rows]
     tokens = sum(len(row.input_ids) for row in rows) * epochs
     steps = clock.steps
     print(json.dumps(result(steps[0], steps[-1], len(steps), tokens, prepared[0], len(rows), loss)))
@@ -291,7 +297,7 @@ def ours(folder: Path, epochs: int) -> dict[str, float]:
     examples = list(read_examples(folder / "train.jsonl"))
     encoder = ChatEncoder(load_tokenizer(folder / "bases" / "afina-mini"))
     started = time.time()
-    prepare(encoder, examples, max_length=1024).dataset()
+    prepare(encoder, examples, max_length=1024)
     prepared = time.time() - started
     done = train(request, data=folder, artifacts=store, work=folder / "jobs" / str(attempt), progress=progress)
     steps = [(at, data["step"]) for at, type, data in said if type is EventType.METRICS]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -251,6 +252,7 @@ class SafeWorker(PatientWorker):
 
     def fork_work_horse(self, job: Job, queue: RQQueue) -> None:
         self._parent = os.getpid()
+        gc.freeze()  # the child's collector would write into every page that it shares with us
         super().fork_work_horse(job, queue)
         if self._leaving.is_set():  # SIGTERM came between taking the job and forking
             self._ask_child(signal.SIGUSR1, CHECKPOINT_SECONDS)

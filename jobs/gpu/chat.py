@@ -12,20 +12,26 @@ stays text, letter by letter. It does not truncate, pack or decide what a good e
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
-from jobs.dataset.example import Example, Kind, Message
+from jobs.dataset.example import Example, Kind
 from jobs.errors import BaseNotAvailable
 from jobs.gpu.batches import IGNORED
 
 # Where tokenisation must break inside a content. A noncharacter of Unicode: no text has a use for it.
 BREAK = "\ufdd0"
+
+REFUSED = "the template refuses the conversation"
 
 Span = tuple[int, int]  # characters, end excluded
 
@@ -40,7 +46,7 @@ class Encoded:
     @property
     def learnt(self) -> int:
         """How many tokens enter the loss."""
-        return sum(label != IGNORED for label in self.labels)
+        return len(self.labels) - self.labels.count(IGNORED)
 
     @property
     def predicted(self) -> int:
@@ -68,6 +74,7 @@ class ChatEncoder:
         self._control = _pattern(token.content for token in added)
         # An assistant may write the tokens that are no control of turns, such as <think>.
         self._control_of_turns = _pattern(token.content for token in added if token.special)
+        self.ends_of_turn = set(tokenizer.all_special_ids)  # ids that may close a turn
         self._opening = [i for i in tokenizer("")["input_ids"] if i != tokenizer.eos_token_id]  # BOS, where it is used
 
     # -- inference ---------------------------------------------------------------------------------------------------
@@ -77,19 +84,23 @@ class ChatEncoder:
         text = self._render([self._guarded(message) for message in messages], tools, answer_next=True)
         return self._tokenise([text])[0][0]
 
+    def accepts(self, example: Example) -> bool:
+        """Whether the template lets the assistant answer this example's prompt."""
+        try:
+            self._render([self._guarded(m.to_dict()) for m in example.prompt], example.tools, answer_next=True)
+        except TemplateError:
+            return False
+        return True
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Ids and labels of chat and text examples, in order. Nothing learnt where no turn could be marked."""
         texts: list[str] = []
         spans: list[list[Span]] = []
-        for example in examples:
-            if example.kind is Kind.TEXT:
-                text = self._break_controls(example.text, self._control)
-                texts.append(text)
-                spans.append([(0, len(text))])
-            else:
-                text, marked = self._marked(example)
+        for (is_text, _), group in groupby(examples, key=lambda example: (example.kind is Kind.TEXT, example.tools)):
+            alike = list(group)
+            for text, marked in map(self._whole, alike) if is_text else self._marked(alike):
                 texts.append(text)
                 spans.append(marked)
         return [
@@ -101,6 +112,8 @@ class ChatEncoder:
 
     def faults(self, example: Example, encoded: Encoded) -> str | None:
         """Why the labels of a chat example cannot be trusted, judged on the tokens themselves; None: they can."""
+        if not encoded.input_ids and example.kind is Kind.CHAT:
+            return REFUSED
         if not encoded.learnt:
             return "nothing is learnt"
         if example.kind is not Kind.CHAT:
@@ -111,14 +124,9 @@ class ChatEncoder:
             return "an answer is not learnt whole"
         if not _in_order([m.content.strip() for m in example.messages if m.role == "user"], unlearnt):
             return "something of the user's is learnt"
-        if encoded.labels[-1] == IGNORED and not set(encoded.labels) & self.ends_of_turn:
+        if encoded.labels[-1] == IGNORED and self.ends_of_turn.isdisjoint(encoded.labels):
             return "the end of the turn is not learnt"
         return None
-
-    @property
-    def ends_of_turn(self) -> set[int]:
-        """Ids that may close a turn: the special tokens."""
-        return set(self.tokenizer.all_special_ids)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
@@ -127,16 +135,15 @@ class ChatEncoder:
         return Encoded(ids, list(ids))
 
     def _decoded_parts(self, encoded: Encoded) -> tuple[str, str]:
-        groups: dict[bool, list[list[int]]] = {True: [], False: []}
-        previous = None
-        for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
-            learnt = label != IGNORED
-            if learnt is not previous:
-                groups[learnt].append([])
-                previous = learnt
-            groups[learnt][-1].append(token)
-        decoded = {side: "\n".join(self.tokenizer.batch_decode(parts)) for side, parts in groups.items()}
-        return decoded[True], decoded[False]
+        """What is learnt and what is not, as text."""
+        decode = self.tokenizer.backend_tokenizer.decode  # transformers' own looks at each id three times
+        parts: dict[bool, list[str]] = {True: [], False: []}
+        start = 0
+        for learnt, run in groupby(encoded.labels, key=IGNORED.__ne__):
+            end = start + len(list(run))
+            parts[learnt].append(decode(encoded.input_ids[start:end], skip_special_tokens=False))
+            start = end
+        return "\n".join(parts[True]), "\n".join(parts[False])
 
     def _break_controls(self, text: str, pattern: re.Pattern[str] | None) -> str:
         text = text.replace(BREAK, "")
@@ -157,33 +164,50 @@ class ChatEncoder:
             **self._special,
         )[0][0]
 
-    def _marked(self, example: Example) -> tuple[str, list[Span]]:
-        """The rendered conversation and the spans of the turns that are learnt."""
-        messages = [self._guarded(message.to_dict()) for message in example.messages]
-        turns = [message for message in example.messages if message.role == "assistant"]
-        if self.training_template is not None:
-            texts, spans = render_jinja_template(
-                [messages],
-                tools=list(example.tools) or None,
-                chat_template=self.training_template,
-                return_assistant_tokens_mask=True,
-                **self._special,
-            )
-            marked = _joined(spans[0])
-            if len(marked) == len(turns):
-                return texts[0], [span for span, turn in zip(marked, turns, strict=True) if turn.learn]
-        return self._marked_by_prefix(messages, example.messages, example.tools)
+    def _whole(self, example: Example) -> tuple[str, list[Span]]:
+        text = self._break_controls(example.text, self._control)
+        return text, [(0, len(text))]
 
-    def _marked_by_prefix(
-        self, messages: list[dict[str, Any]], originals: Sequence[Message], tools: Sequence[dict[str, Any]]
-    ) -> tuple[str, list[Span]]:
-        whole = self._render(messages, tools)
+    def _marked(self, examples: Sequence[Example]) -> list[tuple[str, list[Span]]]:
+        """Rendered conversations, which have the same tools, and the spans of the turns that are learnt.
+
+        Nothing of a conversation that the template refuses.
+        """
+        try:
+            return self._marked_together(examples)
+        except TemplateError:
+            return [("", [])] if len(examples) == 1 else [self._marked([example])[0] for example in examples]
+
+    def _marked_together(self, examples: Sequence[Example]) -> list[tuple[str, list[Span]]]:
+        chats = [[self._guarded(message.to_dict()) for message in example.messages] for example in examples]
+        if self.training_template is None:
+            return [self._marked_by_prefix(*each) for each in zip(chats, examples, strict=True)]
+        texts, spans = render_jinja_template(
+            chats,
+            tools=list(examples[0].tools) or None,
+            chat_template=self.training_template,
+            return_assistant_tokens_mask=True,
+            **self._special,
+        )
+        results = []
+        for example, chat, text, found in zip(examples, chats, texts, spans, strict=True):
+            turns = [message for message in example.messages if message.role == "assistant"]
+            marked = _joined(found)
+            results.append(
+                (text, [span for span, turn in zip(marked, turns, strict=True) if turn.learn])
+                if len(marked) == len(turns)
+                else self._marked_by_prefix(chat, example)
+            )
+        return results
+
+    def _marked_by_prefix(self, messages: list[dict[str, Any]], example: Example) -> tuple[str, list[Span]]:
+        whole = self._render(messages, example.tools)
         spans = []
-        for index, message in enumerate(originals):
+        for index, message in enumerate(example.messages):
             if not message.learn:
                 continue
-            before = self._render(messages[:index], tools, answer_next=True)
-            after = whole if index + 1 == len(messages) else self._render(messages[: index + 1], tools)
+            before = self._render(messages[:index], example.tools, answer_next=True)
+            after = whole if index + 1 == len(messages) else self._render(messages[: index + 1], example.tools)
             after = after.rstrip()  # some templates end a turn with a line break that the engine never asks for
             if not whole.startswith(after):  # and some end the conversation once more
                 after = after.removesuffix(self.tokenizer.eos_token).rstrip()
@@ -251,13 +275,10 @@ def _joined(spans: Sequence[Span]) -> list[Span]:
 
 def _labelled(ids: list[int], tokens: list[Span], spans: list[Span]) -> Encoded:
     labels = [IGNORED] * len(ids)
-    position = 0
     for start, end in spans:
-        while position < len(ids) and tokens[position][1] <= start:
-            position += 1
-        while position < len(ids) and tokens[position][0] < end:
-            labels[position] = ids[position]
-            position += 1
+        first = bisect_right(tokens, start, key=itemgetter(1))
+        last = bisect_left(tokens, end, key=itemgetter(0))
+        labels[first:last] = ids[first:last]
     return Encoded(ids, labels)
 
 

@@ -1,23 +1,25 @@
 """Examples → what the trainer takes: token ids and labels, checked, cut to length, with their counts.
 
 Rule of this file: an example of which nothing would be learnt, or whose labels cannot be trusted, is left out and
-counted; it never trains silently on something else. Reading and splitting files is `jobs.dataset`'s.
+counted; it never trains silently on something else. Many examples are encoded some at a time, so that only their ids
+stay in memory. Reading and splitting files is `jobs.dataset`'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from jobs.dataset.example import Example
 from jobs.errors import NothingToLearn
 from jobs.gpu.chat import ChatEncoder, Encoded
 
 BEYOND_THE_ROW = "the answer starts beyond the longest row"
+AT_ONCE = 2_000  # examples that are encoded together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,34 +27,44 @@ class Prepared:
     """Rows that can be trained on, and what was left out."""
 
     examples: list[Example]
-    rows: list[dict[str, Any]]  # columns of the trainer's data set
+    dataset: Dataset  # columns of token ids, as the trainer of the objective takes them
     tokens: int  # that one epoch computes
     cut: int = 0  # longer than allowed, shortened
     dropped: Counter[str] = field(default_factory=Counter)  # reason → examples
-
-    def dataset(self) -> Dataset:
-        return Dataset.from_dict({name: [row[name] for row in self.rows] for name in self.rows[0]})
 
 
 def prepare(encoder: ChatEncoder, examples: Sequence[Example], *, max_length: int) -> Prepared:
     """Encode chat and text examples for SFT. Raises NothingToLearn when no example is left."""
     kept: list[Example] = []
-    rows: list[dict[str, Any]] = []
+    parts: list[Dataset] = []
     dropped: Counter[str] = Counter()
-    cut = 0
-    for example, encoded in zip(examples, encoder.encode(examples), strict=True):
-        fault = encoder.faults(example, encoded)
-        row = Encoded(encoded.input_ids[:max_length], encoded.labels[:max_length])
-        if fault is None and not row.learnt:
-            fault = BEYOND_THE_ROW
-        if fault is None:
+    tokens = cut = 0
+    for some in in_parts(examples):
+        rows = []
+        for example, encoded in zip(some, encoder.encode(some), strict=True):
+            fault = encoder.faults(example, encoded)
+            row = Encoded(encoded.input_ids[:max_length], encoded.labels[:max_length])
+            if fault is None and not row.learnt:
+                fault = BEYOND_THE_ROW
+            if fault is not None:
+                dropped[fault] += 1
+                continue
             kept.append(example)
             rows.append(row.columns)
+            tokens += len(row.input_ids)
             cut += len(encoded.input_ids) > max_length
-        else:
-            dropped[fault] += 1
-    if not rows:
+        if rows:
+            parts.append(as_dataset(rows))
+    if not kept:
         raise NothingToLearn
-    return Prepared(
-        examples=kept, rows=rows, tokens=sum(len(row["input_ids"]) for row in rows), cut=cut, dropped=dropped
-    )
+    return Prepared(examples=kept, dataset=concatenate_datasets(parts), tokens=tokens, cut=cut, dropped=dropped)
+
+
+def in_parts(examples: Sequence[Example]) -> Iterator[Sequence[Example]]:
+    for start in range(0, len(examples), AT_ONCE):
+        yield examples[start : start + AT_ONCE]
+
+
+def as_dataset(rows: Sequence[dict[str, Any]]) -> Dataset:
+    """Rows that all have the same columns, and of which there is one at least."""
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})

@@ -20,7 +20,7 @@ from jobs.dataset.example import Example, Kind, Message
 from jobs.errors import DatasetError, NothingToLearn
 from jobs.gpu.batches import IGNORED
 from jobs.gpu.chat import ChatEncoder, Encoded
-from jobs.gpu.data import BEYOND_THE_ROW, Prepared
+from jobs.gpu.data import BEYOND_THE_ROW, Prepared, as_dataset, in_parts
 
 REFERENCE = "ref"  # TRL's name for the copy of a continued adapter
 WRONG_DATA = {
@@ -57,36 +57,40 @@ def prepare_preferences(encoder: ChatEncoder, examples: Sequence[Example], *, re
     if not usable:
         raise DatasetError(WRONG_DATA[recipe.objective], hint="Mira el formato «preferencias» con /datos plantilla.")
     kept: list[Example] = []
-    encoded: list[Encoded] = []
     rows: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
-    for example in usable:
-        sides = _sides(example)
-        texts = encoder.encode([side for side, _ in sides])
-        fault = next(filter(None, (encoder.faults(s, t) for (s, _), t in zip(sides, texts, strict=True))), None)
-        parts = [] if fault else [split_answer(text) for text in texts]
-        if fault is None and any(prompt != parts[0][0] for prompt, _ in parts):
-            fault = "the template changes the prompt with the answer"
-        if fault is None and len(parts[0][0]) >= recipe.max_length:
-            fault = BEYOND_THE_ROW
-        if fault is not None:
-            dropped[fault] += 1
-            continue
-        kept.append(example)
-        encoded += texts
-        rows += _dpo_rows(parts) if pairs else _kto_rows(parts, [label for _, label in sides])
+    tokens = cut = 0
+    for some in in_parts(usable):
+        sides = [_sides(example) for example in some]
+        encoded = iter(encoder.encode([side for both in sides for side, _ in both]))
+        for example, both in zip(some, sides, strict=True):
+            texts = [next(encoded) for _ in both]
+            fault, parts = _parts(encoder, both, texts, recipe.max_length)
+            if fault is not None:
+                dropped[fault] += 1
+                continue
+            kept.append(example)
+            rows += _dpo_rows(parts) if pairs else _kto_rows(parts, [label for _, label in both])
+            tokens += sum(min(len(text.input_ids), recipe.max_length) for text in texts)
+            cut += sum(len(text.input_ids) > recipe.max_length for text in texts)
     if not rows:
         raise NothingToLearn
     if not pairs:
         _add_mismatched(rows, max(2, recipe.batch_size))
-    lengths = [len(e.input_ids) for e in encoded]
-    return Prepared(
-        examples=kept,
-        rows=rows,
-        tokens=sum(min(length, recipe.max_length) for length in lengths),
-        cut=sum(length > recipe.max_length for length in lengths),
-        dropped=dropped,
-    )
+    return Prepared(examples=kept, dataset=as_dataset(rows), tokens=tokens, cut=cut, dropped=dropped)
+
+
+def _parts(
+    encoder: ChatEncoder, sides: list[tuple[Example, bool]], texts: list[Encoded], max_length: int
+) -> tuple[str | None, list[tuple[list[int], list[int]]]]:
+    """(why the example is left out, None where it is not; (prompt, answer) ids of each of its sides)"""
+    fault = next(filter(None, (encoder.faults(s, t) for (s, _), t in zip(sides, texts, strict=True))), None)
+    parts = [] if fault else [split_answer(text) for text in texts]
+    if fault is None and any(prompt != parts[0][0] for prompt, _ in parts):
+        fault = "the template changes the prompt with the answer"
+    if fault is None and len(parts[0][0]) >= max_length:
+        fault = BEYOND_THE_ROW
+    return fault, parts
 
 
 def _sides(example: Example) -> list[tuple[Example, bool]]:

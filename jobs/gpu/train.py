@@ -26,7 +26,7 @@ from jobs.dataset import read_examples, split_examples
 from jobs.dataset.example import Example, Kind
 from jobs.errors import AfinaError, DatasetError, DiskFull, NothingToLearn, Stopped, for_want_of_room
 from jobs.gpu import checkpoints, models, publish
-from jobs.gpu.chat import ChatEncoder
+from jobs.gpu.chat import REFUSED, ChatEncoder
 from jobs.gpu.data import BEYOND_THE_ROW, Prepared, prepare
 from jobs.gpu.evaluate import evaluate
 from jobs.gpu.fitting import Fitting
@@ -114,6 +114,7 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
     tokenizer = models.load_tokenizer(folder)
     encoder = ChatEncoder(tokenizer)
     examples, held_out = read_data(request, artifacts)
+    held_out = [row for row in held_out if row.kind is Kind.TEXT or encoder.accepts(row)]
     rows = prepare_for(recipe, encoder, examples)
     validation = prepare_validation(recipe, encoder, held_out)
     say_what_was_left_out(rows, progress)
@@ -131,8 +132,8 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
     fitting = Fitting(
         model=adapted,
         tokenizer=tokenizer,
-        train=rows.dataset(),
-        validation=validation.dataset() if validation else None,
+        train=rows.dataset,
+        validation=validation.dataset if validation else None,
         tokens_per_epoch=rows.tokens,
         folder=work / "checkpoints",
         continued=request.parent_adapter is not None,
@@ -208,17 +209,22 @@ def prepare_validation(recipe: Recipe, encoder: ChatEncoder, held_out: list[Exam
 
 
 REASONS = {
-    "nothing is learnt": "no tienen ninguna respuesta que aprender",
-    BEYOND_THE_ROW: "tienen una pregunta tan larga que la respuesta no cabe",
+    "nothing is learnt": "sin ninguna respuesta que aprender",
+    BEYOND_THE_ROW: "con una pregunta tan larga que la respuesta no cabe",
+    REFUSED: "con un orden de mensajes que la plantilla de esta base no admite",
 }
 
 
 def say_what_was_left_out(rows: Prepared, progress: Progress) -> None:
     """Warnings about examples that were cut or left out, one line each."""
     if rows.cut:
-        progress.say(f"{rows.cut} ejemplos son más largos que el máximo y se han recortado.", "warn")
+        progress.say(f"He recortado {_examples(rows.cut)} al máximo de tokens por ejemplo.", "warn")
     reasons: Counter[str] = Counter()
     for fault, count in rows.dropped.items():
-        reasons[REASONS.get(fault, "no se pueden marcar bien con la plantilla de esta base")] += count
+        reasons[REASONS.get(fault, "con respuestas que no se saben marcar en la plantilla de esta base")] += count
     for reason, count in reasons.items():
-        progress.say(f"He dejado fuera {count} ejemplos: {reason}.", "warn")
+        progress.say(f"He dejado fuera {_examples(count)} {reason}.", "warn")
+
+
+def _examples(count: int) -> str:
+    return "1 ejemplo" if count == 1 else f"{count} ejemplos"

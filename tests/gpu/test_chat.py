@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
@@ -10,7 +12,7 @@ from trl import chat_template_utils
 from jobs.dataset.example import Example, Kind, Message
 from jobs.errors import BaseNotAvailable
 from jobs.gpu.batches import IGNORED
-from jobs.gpu.chat import ChatEncoder, Encoded
+from jobs.gpu.chat import REFUSED, ChatEncoder, Encoded
 
 # Chat templates as their families publish them (TRL carries them), and the control tokens that they write.
 FAMILIES = {
@@ -170,6 +172,34 @@ class TestControlTokens:
         thought = think.convert_tokens_to_ids("<think>")
         assert encoded.input_ids.count(thought) == 1
         assert encoded.labels.count(thought) == 1
+
+
+def test_examples_encoded_together_are_those_encoded_alone(encoder: ChatEncoder) -> None:
+    tools = ({"type": "function", "function": {"name": "hora", "parameters": {}}},)
+    mixed = [
+        TALK,
+        Example(line=2, kind=Kind.TEXT, text="Era una vez."),
+        replace(TALK, tools=tools),
+        replace(TALK, messages=TALK.messages[1:3]),
+    ]
+    assert encoder.encode(mixed * 2) == [encoder.encode([example])[0] for example in mixed * 2]
+
+
+REFUSING = PLAIN_CHATML.replace(
+    "{% for m", "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system.') }}{% endif %}{% for m"
+)
+
+
+def test_a_conversation_that_the_template_refuses_is_told_and_spoils_no_other(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    encoder = ChatEncoder(with_template(tokenizer, REFUSING, ["<|im_start|>", "<|im_end|>"]))
+    fine = replace(TALK, messages=TALK.messages[1:])
+    first, refused, last = encoder.encode([fine, TALK, fine])
+    assert encoder.faults(TALK, refused) == REFUSED
+    assert encoder.faults(fine, first) is None
+    assert first == last
+    assert [encoder.accepts(example) for example in (fine, TALK)] == [True, False]
 
 
 def test_a_prompt_ends_where_the_assistant_begins(encoder: ChatEncoder) -> None:

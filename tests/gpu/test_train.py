@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,24 @@ class TestFailing:
     def test_preferences_cannot_be_imitated(self, bench: Bench) -> None:
         with pytest.raises(DatasetError):
             bench.run(bench.request(preference_rows()))
+
+    def test_what_the_template_refuses_is_left_out_and_counted(self, bench: Bench, tmp_path: Path) -> None:
+        base = bench.data / "bases" / "afina-mini"
+        strict = Path(shutil.copytree(base, tmp_path / "strict"))
+        (strict / "chat_template.jinja").write_text(
+            "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('No system.') }}{% endif %}"
+            "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        )
+        base.unlink()
+        base.symlink_to(strict)
+        rows = colour_rows()
+        for row in rows[:12]:
+            row["messages"].insert(0, {"role": "system", "content": "Sé breve."})
+        result = bench.run(bench.request(rows, QUICK.model_copy(update={"epochs": 1})))
+        assert 0 < result.evaluation.examples <= 10
+        said = [event.message for event in bench.events(EventType.MESSAGE)]
+        assert any("un orden de mensajes que la plantilla" in message for message in said)
 
     def test_an_unknown_base_is_named(self, bench: Bench) -> None:
         with pytest.raises(BaseNotAvailable):
