@@ -25,6 +25,7 @@ from bot.client import Afina, redirect
 from bot.engine import EngineClient
 from bot.lessons import Lessons
 from bot.lock import AlreadyRunning, only_one
+from bot.moderation import Moderation, make_classifier
 from bot.progress import ProgressFeed
 from bot.prompts import Prompts
 from bot.scheduler import Scheduler
@@ -125,6 +126,7 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
         prompts=Prompts(settings.prompts_dir),
         answerer=lessons,
         lessons=lessons,
+        moderation=Moderation(settings, store, make_classifier(settings, engine_url)),
     )
 
 

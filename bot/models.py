@@ -31,6 +31,7 @@ async def own_model(services: Services, id_or_name: str, owner: Owner) -> Model:
 async def rename(services: Services, id_or_name: str, owner: Owner, name: str) -> tuple[Model, Model]:
     """(before, after). Raises BadInput and NotFound."""
     before = await own_model(services, id_or_name, owner)
+    await services.moderation.admit_quickly(name, owner.guild_id)
     return before, await services.store.rename_model(before.id, owner, clean_name(name))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bot.course.library import Library
     from bot.engine import EngineClient
     from bot.llm import Answerer, OnText
+    from bot.moderation import Moderation
     from bot.progress import ProgressFeed
     from bot.prompts import Prompts
     from bot.scheduler import Scheduler
@@ -66,3 +67,4 @@ class Services:
     prompts: Prompts
     answerer: Answerer  # the course that ships with Afina; its first answer waits until it is indexed
     lessons: CourseSource  # the courses of the servers
+    moderation: Moderation  # the content filter

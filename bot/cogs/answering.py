@@ -18,6 +18,7 @@ import discord
 
 from bot.chat import reply
 from bot.conversations import NOTE, REMEMBERED, WRITING, Turn, as_answer, branch, conversation
+from bot.moderation import Unwelcome
 from bot.records import ChatThread
 from bot.render.split import LIMIT, split
 from bot.services import Services
@@ -180,11 +181,13 @@ class Answering:
         try:
             voice = await self._voices.of(chat)
             await self._voices.prepare(voice)
-            messages = conversation(path, instructions=chat.instructions)
+            guild_id, moderation = chat.owner.guild_id, self._services.moderation
+            await moderation.admit("\n".join((path[-1].text, *(text for _, text in path[-1].files))), guild_id)
+            messages = conversation(await self._welcome(path, guild_id), instructions=chat.instructions)
             parameters = chat.parameters if variation is None else _varied(chat.parameters, variation)
             answer = await reply(self._services.engine, voice, messages, parameters)
             finish = None
-            async with aclosing(answer.chunks) as chunks:
+            async with aclosing(moderation.screened(answer.chunks, guild_id)) as chunks:
                 async for chunk in chunks:
                     text += chunk.text
                     finish = chunk.finish
@@ -193,6 +196,7 @@ class Answering:
             await growing.finish(text, _notes(text, finish, answer.dropped), self._done(session.trigger))
         except AfinaError as error:
             log.info("no answer in %s: %s", place.id, error.code)
+            text = "" if isinstance(error, Unwelcome) else text  # what was shown of it goes, too
             note = f"⚠️ {error.message} {error.hint}".strip()
             await growing.finish(text, [note], self._done(session.trigger))
         except asyncio.CancelledError:
@@ -204,6 +208,11 @@ class Answering:
             note = "⚠️ Algo ha fallado por mi parte; ya está anotado. Prueba otra vez."
             await growing.finish(text, [note], self._done(session.trigger))
             raise
+
+    async def _welcome(self, path: Sequence[Turn], guild_id: int) -> list[Turn]:
+        """A branch without earlier messages that were turned away; the last one was let in."""
+        words = await self._services.moderation.words(guild_id)
+        return [turn for turn in path[:-1] if turn.ours or words.judge(turn.text) is None] + [path[-1]]
 
     async def turns(self, place: Place, chat: ChatThread) -> list[Turn]:
         """What the thread remembers, oldest first."""

@@ -24,8 +24,10 @@ from bot.errors import BadInput, WrongState
 from bot.members import limits_for
 from bot.policy import Purpose
 from bot.rates import Rate
+from bot.moderation import Unwelcome, refusal
 from bot.records import Owner
 from bot.render.answer import answer_card, details_card, read_card, writing_card
+from bot.render.cards import plain_view
 from bot.services import Services
 
 log = logging.getLogger(__name__)
@@ -70,11 +72,18 @@ class AskCog(commands.Cog):
     async def answer_interaction(self, interaction: Interaction, question: str) -> None:
         """Answer a command, menu or button with a public card."""
         owner = _asker(interaction)
+        await self.services.moderation.admit_quickly(question, owner.guild_id)
         await self.spend(owner)
         await interaction.response.defer(thinking=True)
         key = (interaction.channel_id or 0, interaction.user.id)
         writer = _Writer(self.services.settings.stream_edit_every, question, interaction.edit_original_response)
-        answer = await self._answer(owner, question, self._history(key), writer)
+        try:
+            answer = await self._answer(owner, question, self._history(key), writer)
+        except Unwelcome as error:
+            if not writer.shown:
+                raise
+            await interaction.edit_original_response(view=plain_view(refusal_text(error)))
+            return
         await interaction.edit_original_response(view=answer_card(answer, buttons(answer)))
         self._remember(key, answer)
 
@@ -149,8 +158,20 @@ class AskCog(commands.Cog):
         self._rate.spend(owner, limits.questions_per_minute, of="preguntas")
 
     async def _answer(self, owner: Owner, question: str, history: History, writer: _Writer | None) -> Answer:
-        on_text = writer.show if writer else None
-        return await self.services.lessons.answer(question, history, guild_id=owner.guild_id, on_text=on_text)
+        moderation, guild_id = self.services.moderation, owner.guild_id
+        await moderation.admit(question, guild_id)
+        judge = await moderation.growing(guild_id, every=0)
+
+        async def show(text: str) -> None:
+            # What is raised here costs the answer its wording: the course is quoted instead.
+            ready = text[: await judge.ready(text, whole=False)]
+            if writer and ready.strip():
+                await writer.show(ready)
+
+        answer = await self.services.lessons.answer(question, history, guild_id=guild_id, on_text=show)
+        if answer.worded and (category := await moderation.judge(answer.text, guild_id)) is not None:
+            raise refusal(category, answer=True)
+        return answer
 
     def _history(self, key: tuple[int, int]) -> History:
         when, turns = self._talks.get(key, (0.0, []))
@@ -171,10 +192,11 @@ class _Writer:
         self._question = question
         self._edit = edit
         self._last = time.monotonic()
+        self.shown = False  # something of it was shown
 
     async def show(self, text: str) -> None:
         if time.monotonic() - self._last >= self._every:
-            self._last = time.monotonic()
+            self._last, self.shown = time.monotonic(), True
             await self._edit(view=writing_card(self._question, text))
 
 

@@ -78,6 +78,7 @@ class ChatCog(commands.Cog):
         publico: bool = False,
     ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
+        await self.services.moderation.admit(instrucciones or "", owner_of(interaction).guild_id)
         voice = await self.voices.find(modelo, owner_of(interaction))
         place = await self.open_place(
             interaction,
@@ -228,6 +229,7 @@ class ChatCog(commands.Cog):
     async def change_instructions(self, interaction: discord.Interaction, text: str) -> None:
         chat = await self.own_chat(interaction)
         text = checked_instructions(text)
+        await self.services.moderation.admit_quickly(text, chat.owner.guild_id)
         await self.services.store.update_chat(chat.thread_id, instructions=text)
         said = f"Nuevas instrucciones: «{plain(text, 300)}»." if text else "Ya no hay instrucciones."
         await _answer(interaction, said)

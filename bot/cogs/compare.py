@@ -23,6 +23,7 @@ from bot.chat import reply
 from bot.cogs.actions import Action, Form, owner_of, services_of
 from bot.comparisons import LETTERS, SEEN, TIE, Contest
 from bot.conversations import as_answer
+from bot.moderation import Unwelcome
 from bot.render.cards import Accent, card, plain_view
 from bot.render.numbers import count, percent, plain
 from bot.services import Services
@@ -110,11 +111,14 @@ class CompareCog(commands.Cog):
         await interaction.followup.send(view=card("### Lo que prefiere el servidor", "\n".join(lines), footer=footer))
 
     async def begin(self, interaction: discord.Interaction, message: str, voices: Sequence[Voice]) -> None:
-        """Show a comparison as the answer to `interaction` and let it grow. Raises BadInput."""
+        """Show a comparison as the answer to `interaction` and let it grow. Raises BadInput, Unwelcome."""
         contest, order = comparisons.shuffled(message, voices)
         await _chat(interaction).spend(owner_of(interaction), len(order))
+        moderation, guild_id = self.services.moderation, owner_of(interaction).guild_id
+        await moderation.admit_quickly(contest.message, guild_id)
         private = not all(voice.public for voice in voices) and not _is_private(interaction.channel)
         await interaction.response.defer(ephemeral=private, thinking=True)
+        await moderation.admit(contest.message, guild_id)
         await comparisons.save(self.services.store, contest)
         columns = [_Column(voice) for voice in order]
         shown = await interaction.followup.send(view=_card(contest, columns), wait=True, ephemeral=private)
@@ -133,7 +137,8 @@ class CompareCog(commands.Cog):
     ) -> None:
         """Fill the columns and keep the card up to date until all are done."""
         voices, pace = self._voices(interaction), _chat(interaction).pace
-        answers = [asyncio.create_task(self._fill(voices, column, contest.message)) for column in columns]
+        guild_id = owner_of(interaction).guild_id
+        answers = [asyncio.create_task(self._fill(voices, column, contest.message, guild_id)) for column in columns]
         try:
             before = ""
             while not all(answer.done() for answer in answers):
@@ -152,14 +157,16 @@ class CompareCog(commands.Cog):
             for answer in answers:
                 answer.cancel()
 
-    async def _fill(self, voices: Voices, column: _Column, message: str) -> None:
+    async def _fill(self, voices: Voices, column: _Column, message: str, guild_id: int) -> None:
         try:
             await voices.prepare(column.voice)
             wanted = [{"role": "user", "content": message}]
             answer = await reply(self.services.engine, column.voice, wanted, _PARAMETERS)
-            async with aclosing(answer.chunks) as chunks:
+            async with aclosing(self.services.moderation.screened(answer.chunks, guild_id)) as chunks:
                 async for chunk in chunks:
                     column.text += chunk.text
+        except Unwelcome as error:
+            column.text = f"-# ⚠️ {error}"
         except AfinaError as error:
             column.text += f"\n-# ⚠️ {error}"
         except Exception:

@@ -20,6 +20,7 @@ from discord.gateway import DiscordWebSocket
 
 from bot.client import Afina, redirect
 from bot.lessons import Lessons
+from bot.moderation import Moderation
 from bot.progress import ProgressFeed
 from bot.prompts import Prompts
 from bot.records import Dataset, Owner
@@ -99,6 +100,7 @@ def make_services(settings: Settings, store: Store, queue: Any, engine: Any, **o
         "prompts": Prompts(settings.prompts_dir),
         "answerer": lessons,
         "lessons": lessons,
+        "moderation": Moderation(settings, store),
     }
     return Services(**{**parts, **others})
 
