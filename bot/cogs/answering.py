@@ -16,6 +16,7 @@ from typing import Any
 
 import discord
 
+from bot.attachments import as_text, worth_reading
 from bot.chat import reply
 from bot.conversations import NOTE, REMEMBERED, WRITING, Turn, as_answer, branch, conversation
 from bot.moderation import Unwelcome
@@ -34,9 +35,6 @@ View = discord.ui.View
 TOO_MANY = 429  # Discord's status when discord.py has given up waiting for a rate limit
 _WAITS = (1.0, 3.0)  # seconds before the second and third try of a request
 ARCHIVED = 50083  # Discord's code for a thread that nothing can be written in
-MAX_FILE = 256 * 1024  # bytes of a text attachment that is read
-FILE_TEXT = 20_000  # characters of it that a model gets
-_TEXT_ENDINGS = (".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".py", ".yaml", ".yml", ".toml", ".html", ".log")
 _CROWDED = 0.5  # seconds of waiting requests above which only first and last states are shown
 _KEPT_FILES = 64
 _ROOM = LIMIT - 300  # characters of a part, so that notes and marks fit behind the last one
@@ -274,16 +272,12 @@ def own_id(place: Place) -> int:
 
 
 async def _read(attachment: discord.Attachment) -> str:
-    kind = attachment.content_type or ""
-    if not (kind.startswith("text/") or attachment.filename.lower().endswith(_TEXT_ENDINGS)):
-        return "(archivo que no es de texto)"
-    if attachment.size > MAX_FILE:
-        return "(archivo demasiado grande para leerlo aquí)"
+    if instead := worth_reading(attachment.content_type, attachment.size):
+        return instead
     try:
-        text = (await attachment.read()).decode("utf-8-sig", errors="replace")
+        return as_text(await attachment.read())
     except discord.HTTPException:
         return "(archivo que ya no se puede descargar)"
-    return text if len(text) <= FILE_TEXT else text[:FILE_TEXT] + "\n(sigue)"
 
 
 def _reference(place: Place, turns: Sequence[Turn], path: Sequence[Turn]) -> discord.PartialMessage | None:
