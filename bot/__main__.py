@@ -22,6 +22,7 @@ import discord
 
 from bot import logs
 from bot.client import Afina, redirect
+from bot.client import make_client as client_for
 from bot.engine import EngineClient
 from bot.lessons import Lessons
 from bot.lock import AlreadyRunning, only_one
@@ -134,11 +135,11 @@ async def make_client(services: Services, stack: AsyncExitStack) -> Afina:
     """The Discord client; watched, when somebody wants to see figures."""
     settings = services.settings
     if settings.metrics_port is None:
-        return Afina(services)
+        return client_for(services)
     from bot.metrics import Metrics
 
     metrics = Metrics()
-    client = Afina(metrics.wrap(services))
+    client = client_for(metrics.wrap(services))
     metrics.watch(client)
     try:
         await stack.enter_async_context(metrics.served(client, settings.metrics_host, settings.metrics_port))

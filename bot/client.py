@@ -261,3 +261,16 @@ class Afina(commands.Bot):
             task.cancel()
         await self.board.close()
         await super().close()
+
+
+class ShardedAfina(Afina, commands.AutoShardedBot):
+    """The same bot over several connections, each of which hears of a part of the servers. One process, one store."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.shard_count = services.settings.shards or None  # None: discord.py asks Discord
+
+
+def make_client(services: Services) -> Afina:
+    """The client that the settings ask for."""
+    return Afina(services) if services.settings.shards == 1 else ShardedAfina(services)

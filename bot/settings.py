@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     discord_api: str | None = None  # REST base of a compatible server, e.g. "http://127.0.0.1:8000/api/v10"
     discord_gateway: str | None = None  # WebSocket address of a compatible server
     guild_id: int | None = None  # register commands in this server only (at once) instead of globally
+    shards: int = Field(default=1, ge=0)  # connections to the gateway; 0: as many as Discord recommends
     message_content: bool = True  # ask for the privileged intent; without it, threads answer to mentions only
 
     # Where things lie

@@ -30,6 +30,12 @@ class Intent(IntFlag):
 PRIVILEGED = Intent.GUILD_MEMBERS | Intent.GUILD_PRESENCES | Intent.MESSAGE_CONTENT
 KNOWN = (1 << 26) - 1
 
+
+def on_shard(guild_id: int | None, shard: tuple[int, int]) -> bool:
+    """Whether a shard (its number, of how many) hears of a server; direct messages are the first one's."""
+    number, count = shard
+    return number == ((guild_id >> 22) % count if guild_id else 0)
+
 # event → the intents for it in a server, and in a direct message (0: always)
 WANTED: dict[str, tuple[int, int]] = {
     "MESSAGE_CREATE": (Intent.GUILD_MESSAGES, Intent.DIRECT_MESSAGES),
@@ -201,7 +207,8 @@ class Dispatcher:
 
     def ready(self, session_id: str, resume_url: str, shard: list[int] | None) -> Json:
         world = self.world
-        guilds = [guild for guild in world.guilds.values() if world.bot.id in guild.members]
+        part = (shard[0], shard[1]) if shard else (0, 1)
+        guilds = [one for one in world.guilds.values() if world.bot.id in one.members and on_shard(one.id, part)]
         return {
             "v": 10,
             "user": self.payloads.user(world.bot) | {"verified": True, "mfa_enabled": False},

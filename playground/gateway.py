@@ -2,7 +2,8 @@
 
 Rule: every dispatch of a session has the next sequence number and is kept, so that RESUME replays what was missed;
 a session without connection lives on for `SESSION_LIFE`. Frames are uncompressed text, which clients accept.
-Not covered: compression, sharding (a shard is echoed), voice (op 4).
+A session with a shard hears of its own servers only, and the first one of direct messages too.
+Not covered: compression, voice (op 4).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
-from playground.dispatch import KNOWN, PRIVILEGED, Dispatcher
+from playground.dispatch import KNOWN, PRIVILEGED, Dispatcher, on_shard
 from playground.model import Json
 from playground.world import Event, World
 
@@ -92,6 +93,7 @@ class Session:
     seq: int = 0
     log: list[Json] = field(default_factory=list)
     left_at: float = 0.0  # monotonic, when the connection was lost
+    shard: tuple[int, int] = (0, 1)  # its number, of how many
 
     def dispatch(self, name: str, data: Json) -> None:
         self.seq += 1
@@ -132,7 +134,7 @@ class Gateway:
         self._forget_old()
         for session in self.sessions.values():
             data = self.dispatcher.translate(event, session.intents)
-            if data is None:
+            if data is None or not on_shard(event.guild_id, session.shard):
                 continue
             session.dispatch(event.name, data)
             if self.duplicates[event.name] > 0:
@@ -241,10 +243,11 @@ class Gateway:
         if shard is not None and not (isinstance(shard, list) and len(shard) == 2 and 0 <= shard[0] < shard[1]):
             raise Closed(4010, "Invalid shard.")
         session = Session(id=secrets.token_hex(16), intents=intents, connection=connection)
+        session.shard = (shard[0], shard[1]) if shard else (0, 1)
         self.sessions[session.id] = session
         self.identified += 1
         session.dispatch("READY", self.dispatcher.ready(session.id, self.url, shard))
-        for guild in self.world.guilds.values():
+        for guild in [one for one in self.world.guilds.values() if on_shard(one.id, session.shard)]:
             event = Event(name="GUILD_CREATE", guild_id=guild.id, subject=guild, detail={"known": True})
             if self.world.bot.id in guild.members and (created := self.dispatcher.translate(event, intents)):
                 session.dispatch("GUILD_CREATE", created)
