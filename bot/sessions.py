@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
@@ -21,14 +22,16 @@ class Pace:
     """Spaces requests so that a whole bot stays below `rate` a second, first come first served.
 
     The distance is kept between the moments at which turns are really given: after a stall of the event loop the
-    waiting ones do not all go at once.
+    waiting ones do not all go at once. Of those made with `request` no more than `at_once` are on their way: what a
+    slow network or Discord itself holds up would else arrive in one second.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, at_once: int = 15) -> None:
         self._gap = 1 / rate
         self._given = 0.0
         self._waiting = 0
         self._lock = asyncio.Lock()
+        self._open = asyncio.Semaphore(at_once)
 
     @property
     def backlog(self) -> float:
@@ -36,14 +39,32 @@ class Pace:
         return self._waiting * self._gap
 
     async def turn(self) -> None:
-        clock = asyncio.get_running_loop().time
+        """Wait for the moment to make one request."""
         self._waiting += 1
         try:
-            async with self._lock:
-                await asyncio.sleep(max(0.0, self._given + self._gap - clock()))
-                self._given = clock()
+            await self._next()
         finally:
             self._waiting -= 1
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[None]:
+        """The block makes one request, in its turn."""
+        self._waiting += 1
+        try:
+            await self._open.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            await self.turn()
+            yield
+        finally:
+            self._open.release()
+
+    async def _next(self) -> None:
+        clock = asyncio.get_running_loop().time
+        async with self._lock:
+            await asyncio.sleep(max(0.0, self._given + self._gap - clock()))
+            self._given = clock()
 
 
 Reason = Literal["newer", "stopped", "deleted", "shutdown"]

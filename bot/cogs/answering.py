@@ -118,9 +118,9 @@ class Growing:
         """Do it in turn; rate limits are waited out, and for edits failures of Discord's servers too."""
         place = self._place
         for wait in (*_WAITS, None):
-            await self._pace.turn()
             try:
-                return await call(**arguments)
+                async with self._pace.request():
+                    return await call(**arguments)
             except (discord.NotFound, discord.Forbidden) as error:
                 raise Gone(str(error)) from error
             except discord.HTTPException as error:
@@ -214,10 +214,10 @@ class Answering:
 
     async def turns(self, place: Place, chat: ChatThread) -> list[Turn]:
         """What the thread remembers, oldest first."""
-        await self._pace.turn()
         after = discord.Object(chat.since_message_id) if chat.since_message_id else None
         try:
-            messages = [m async for m in place.history(limit=REMEMBERED) if after is None or m.id > after.id]
+            async with self._pace.request():
+                messages = [m async for m in place.history(limit=REMEMBERED) if after is None or m.id > after.id]
         except (discord.NotFound, discord.Forbidden) as error:
             raise Gone(str(error)) from error
         me = own_id(place)
@@ -261,9 +261,9 @@ class Answering:
         """«… is typing» for the next ten seconds, if Discord lets us; never a reason not to answer."""
         if self._pace.backlog > _CROWDED:
             return
-        await self._pace.turn()
         with suppress(discord.HTTPException):
-            await place.typing()
+            async with self._pace.request():
+                await place.typing()
 
 
 def own_id(place: Place) -> int:

@@ -68,3 +68,22 @@ async def test_turns_keep_their_distance_also_after_a_stall() -> None:
     await asyncio.gather(*asking)
     assert all(later - earlier >= 0.0099 for earlier, later in itertools.pairwise(times))
     assert pace.backlog == 0
+
+
+async def test_only_so_many_requests_are_on_their_way() -> None:
+    pace, running, most = Pace(rate=1000, at_once=3), 0, 0
+
+    async def ask() -> None:
+        nonlocal running, most
+        async with pace.request():
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.03)
+            running -= 1
+
+    asking = [asyncio.create_task(ask()) for _ in range(10)]
+    await asyncio.sleep(0.02)
+    assert pace.backlog > 0
+    asking[4].cancel()  # one that waits
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert (running, most, pace.backlog) == (0, 3, 0)
