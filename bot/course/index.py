@@ -28,7 +28,8 @@ QUESTION = 3  # the same for a word of a question that the document says it answ
 K1, B = 1.2, 0.55
 LINKS = 0.4  # a passage of nothing but links loses this share, unless the question asks for resources
 ABOUT_LINKS = "recursos"  # the concept of asking for resources
-DEFINES = 0.2  # what a passage gains that introduces the concept of a question «qué es …»
+DEFINES = 0.6  # what a passage gains whose heading is just the concept of a question «qué es …»
+TOUCHES = 0.2  # the same, when the title of its page, or a heading of names alone, has it among others
 SECTION = 0.1  # share of the best score of its section that a passage gets
 
 _HEADING_LINE = re.compile(r"^(?:#{1,6}\s+(.+)|\*\*([^*\n]{3,80})\*\*:?\s*)$", re.MULTILINE)
@@ -82,18 +83,19 @@ class Index:
             scores = self._raw(dict.fromkeys(tokens, 1.0))
             bags[max(numbers, key=lambda number: scores[number])].extend(tokens * QUESTION)
 
-    def _definitions(self) -> list[frozenset[str]]:
-        """For each passage the concepts that it introduces: as the beginning of a page about them, or under a heading
-        that asks what they are or is nothing but their name."""
-        introduced: list[frozenset[str]] = []
+    def _definitions(self) -> list[dict[str, float]]:
+        """For each passage the concepts that it introduces, and how much it gains for them."""
+        introduced: list[dict[str, float]] = []
         seen: set[str] = set()
         for passage in self.passages:
-            headings = [*passage.heading[-1:], *self._inner(passage)]
-            concepts = {concept for name in headings for concept in self._named_by(name)}
+            gains: dict[str, float] = {}
             if passage.file not in seen:
                 seen.add(passage.file)
-                concepts.update(self._concepts(passage.title))
-            introduced.append(frozenset(concepts))
+                gains = dict.fromkeys(self._concepts(passage.title), TOUCHES) | self._introduced(passage.title)
+            for name in (*passage.heading[-1:], *self._inner(passage)):
+                for concept, gain in self._introduced(name).items():
+                    gains[concept] = max(gain, gains.get(concept, 0.0))
+            introduced.append(gains)
         return introduced
 
     def _headings(self) -> frozenset[frozenset[str]]:
@@ -101,14 +103,17 @@ class Index:
         names = {name for passage in self.passages for name in (passage.title, *passage.heading, *self._inner(passage))}
         return frozenset(frozenset(self._analyzer.stems(name)) for name in names)
 
-    def _named_by(self, heading: str) -> list[str]:
-        sequence = self._analyzer.sequence(heading)
+    def _introduced(self, heading: str) -> dict[str, float]:
+        """Concepts that a heading promises to explain: it is nothing but their name («LoRA: adaptadores»), asks what
+        they are, or is made of names alone."""
+        main = re.split(r"[:(]", heading)[0]
+        sequence = self._analyzer.sequence(main)
+        content = {place for place, stem in enumerate(sequence) if stem not in self._analyzer.stop}
         found = self._glossary.find(sequence)
+        asks = bool(_ASKS_WHAT.search(heading))
+        just = {CONCEPT + concept: DEFINES for concept, places in found if asks or content <= places}
         covered = {place for _, places in found for place in places}
-        content = [place for place, stem in enumerate(sequence) if stem not in self._analyzer.stop]
-        if set(content) <= covered or _ASKS_WHAT.search(heading):
-            return [CONCEPT + concept for concept, _ in found]
-        return []
+        return dict.fromkeys((CONCEPT + concept for concept, _ in found if content <= covered), TOUCHES) | just
 
     @staticmethod
     def _inner(passage: Passage) -> list[str]:
@@ -152,8 +157,8 @@ class Index:
         if ABOUT_LINKS not in query.named:
             total *= self._prose
         if query.defines:
-            asked = {CONCEPT + concept for concept in query.named}
-            total[[bool(asked & concepts) for concepts in self._defines]] *= 1 + DEFINES
+            asked = [CONCEPT + concept for concept in query.named]
+            total *= [1 + max((gains.get(concept, 0.0) for concept in asked), default=0.0) for gains in self._defines]
         section = np.zeros_like(total)
         for numbers in self._sections:
             section[numbers] = total[numbers].max()

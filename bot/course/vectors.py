@@ -15,7 +15,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-BATCH = 64  # texts a request
+BATCH = 32  # texts a request
 
 Vector = NDArray[np.float32]
 
