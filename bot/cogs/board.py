@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 RENEW_AFTER = 55 * 60  # seconds; Discord hardly lets a message older than an hour be edited
 LOOK_AGAIN = 20.0  # seconds between looks at open jobs without news: places in the queue move
+UNWANTED = 15 * 60.0  # seconds until a card that found no place (workshop gone, messages closed) is tried again
 AFTER_REFUSAL = 2.0  # times the usual pause when Discord refused to show a card
 OPEN_CARDS = "cards"  # state key: ids of jobs whose card is not final, as JSON
 
@@ -53,6 +54,7 @@ class _Card:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     last: asyncio.Event = field(default_factory=asyncio.Event)  # the job ended: do not wait for the next edit
     shown: list[dict[str, Any]] | None = None  # components drawn last, to leave out edits that change nothing
+    unwanted_until: float = 0.0  # clock of the store; nobody can be shown it until then
     task: asyncio.Task[None] | None = None
 
 
@@ -147,8 +149,13 @@ class Board:
             state = progress_view(job, await store.events(job_id), now=store.clock())
             view = job_text.job_card(job, state, await self.queue_place(job))
             components = view.to_components()  # type: ignore[no-untyped-call]
-            if components != card.shown:
-                await self._put(job, view)
+            if components != card.shown and store.clock() >= card.unwanted_until:
+                try:
+                    await self._put(job, view)
+                except (discord.NotFound, discord.Forbidden) as error:
+                    # Refusals count: too many of them, and Discord locks this machine out.
+                    log.warning("no place to show this card: %s", error, extra={"job": job.id})
+                    card.unwanted_until = store.clock() + UNWANTED
                 card.shown = components
             if job.state.terminal:
                 await self._tell(await store.job(job_id), state)

@@ -14,6 +14,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cogs.actions import Form, owner_of, services_of
+from bot.cogs.datasets import download
 from bot.cogs.entrance import must_be
 from bot.course.guide import Advice, Budget, Case, Data, Tried, advise
 from bot.errors import BadInput, NotAllowed
@@ -48,7 +49,7 @@ class CourseCog(commands.Cog):
         guild_id = await self._staff(interaction)
         if archivo.size > LARGEST:
             raise BadInput("Ese archivo pasa de 25 MiB.", hint="Divídelo en partes.")
-        content = await archivo.read()
+        content = await download(archivo)
         library = await self.services.lessons.library()
         course = await asyncio.to_thread(library.add, guild_id, archivo.filename, content)
         await self._note(interaction, guild_id, f"Agregó al curso «{plain(archivo.filename, 100)}»")

@@ -3,7 +3,8 @@
 What it does is steered by the request's `base_id`, a query string: "steps=20&pause=0.05&fail=diverged&die=5&deaf=1".
 steps, pause: how long. fail=CODE. die=STEP, orphan=STEP: kill the child, the parent there; once: in the first attempt
 only. deaf: do not listen. stuck: hold the interpreter lock for ever. mute: kill the parent between publication and
-report. hang=SECONDS before the first step. raise: an exception that nobody expected. A base of the catalogue instead of
+report. hang=SECONDS before the first step. swallow: go on whatever is raised.
+raise: an exception that nobody expected. A base of the catalogue instead of
 a query string really trains.
 """
 
@@ -53,6 +54,11 @@ def _train(request, options, events, control, artifacts, data) -> None:
         raise RuntimeError("a bug")
     if "hang" in options:
         _work(float(options["hang"]))
+    while "swallow" in options:
+        try:
+            _work(0.2)
+        except Exception:  # as careless code does, also with the timeout of RQ
+            continue
     if "stuck" in options:
         sum(range(10**15))
     if "fail" in options:

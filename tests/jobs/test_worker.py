@@ -114,6 +114,14 @@ def test_a_child_that_hangs_with_the_interpreter_lock_is_killed_and_the_next_job
     assert worker.poll() is None
 
 
+def test_a_timeout_that_the_job_swallows_ends_it_all_the_same(start, queue, tmp_path):
+    worker = start("--impatient")
+    queue.submit(request("swallow=1"), timeout=1)
+    until(lambda: (event := last(tmp_path)) and event.type is EventType.FAILED)
+    assert last(tmp_path).data["code"] == "timeout"
+    assert worker.poll() is None
+
+
 def test_every_entry_of_its_log_that_is_about_a_job_names_it(start, queue, tmp_path):
     """Those of the worker, of RQ, and of the child."""
     queue.submit(request("raise=1"), timeout=60)
