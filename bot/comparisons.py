@@ -76,12 +76,20 @@ async def load(store: Store, contest_id: str) -> Contest:
 
 
 async def vote(store: Store, contest: Contest, message_id: int, voter: Owner, letter: str) -> None:
-    """Keep a vote: a letter, TIE or SEEN; a later one replaces it. Raises WrongState after SEEN."""
-    given = [v for v in await store.votes(VOTES, voter.guild_id) if v["data"].get("contest") == contest.id]
-    if letter != SEEN and any(v["user_id"] == voter.user_id and v["value"] == SEEN for v in given):
+    """Keep a vote: a letter, TIE or SEEN (they looked who is who).
+
+    Whoever has voted or looked knows who is who: another vote would not be blind. Raises WrongState.
+    """
+    given = await store.votes(VOTES, voter.guild_id)
+    mine = [v["value"] for v in given if v["data"].get("contest") == contest.id and v["user_id"] == voter.user_id]
+    if letter == SEEN and mine:
+        return
+    if SEEN in mine:
         raise WrongState("Ya miraste quién es quién, así que tu voto no sería a ciegas.", hint="Haz otra comparación.")
-    if letter == SEEN and any(v["user_id"] == voter.user_id for v in given):
-        return  # after voting one may look
+    if mine:
+        raise WrongState(
+            "Ya votaste aquí y sabes quién es quién, así que tu voto se queda como está.", hint="Haz otra comparación."
+        )
     winner = contest.voices[LETTERS.index(letter)] if letter in contest.letters else None
     data = {"contest": contest.id, "voices": list(contest.voices), "winner": winner}
     await store.add_vote(message_id, voter, letter, VOTES, data)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
@@ -20,12 +20,14 @@ from discord.ext import commands
 
 from bot import comparisons
 from bot.chat import reply
-from bot.cogs.actions import Action, Form, owner_of, services_of
-from bot.comparisons import LETTERS, SEEN, TIE, Contest
+from bot.cogs.actions import owner_of
+from bot.cogs.compare_buttons import dynamic_items, when_done
+from bot.comparisons import Contest
 from bot.conversations import as_answer
 from bot.moderation import Unwelcome
 from bot.render.cards import Accent, card, plain_view
-from bot.render.numbers import count, percent, plain
+from bot.render.numbers import plain
+from bot.render.ranking import HOW_TO_READ, standings
 from bot.services import Services
 from bot.voices import Voice, Voices
 from jobs.errors import AfinaError, EngineUnavailable
@@ -33,10 +35,13 @@ from jobs.errors import AfinaError, EngineUnavailable
 if TYPE_CHECKING:
     from bot.cogs.chat import ChatCog
 
+__all__ = ["CompareCog", "dynamic_items"]
+
 log = logging.getLogger(__name__)
 
 RUNNING = "compare:running"  # state: {message: channel} of cards that are being written
 _SHOWN = 3200  # characters of all answers together
+NO_VOTE = "No todos han podido contestar, así que esta vez no se vota."
 _IN_TIME = 2.0  # seconds; Discord waits 3 for the acknowledgement
 _PARAMETERS = {"temperature": 0.3, "max_tokens": 300}
 
@@ -48,6 +53,7 @@ class _Column:
     voice: Voice
     text: str = ""
     done: bool = False
+    failed: bool = False  # the voice could not answer
 
 
 class CompareCog(commands.Cog):
@@ -100,15 +106,11 @@ class CompareCog(commands.Cog):
         await interaction.response.defer(thinking=True)
         rows = await comparisons.table(self.services.store, self._voices(interaction), owner_of(interaction))
         if not rows:
-            await interaction.followup.send(view=plain_view("Todavía no hay votos. Haz la primera con /comparar."))
+            await interaction.followup.send(view=plain_view("Todavía no hay votos. Da el primero con /comparar."))
             return
-        lines = [
-            f"{place}. **{plain(title)}** gana {percent(s.chance)} ({percent(s.low)}–{percent(s.high)}), "
-            f"{count(s.votes, 'voto', 'votos')}"
-            for place, (title, s) in enumerate(rows[:20], 1)
-        ]
-        footer = "Cuántas veces ganaría a un modelo medio de este servidor (Bradley-Terry; intervalo del 95 %)."
-        await interaction.followup.send(view=card("### Lo que prefiere el servidor", "\n".join(lines), footer=footer))
+        await interaction.followup.send(
+            view=card("### Lo que prefiere el servidor", standings(rows), footer=HOW_TO_READ)
+        )
 
     async def begin(self, interaction: discord.Interaction, message: str, voices: Sequence[Voice]) -> None:
         """Show a comparison as the answer to `interaction` and let it grow. Raises BadInput, Unwelcome."""
@@ -169,9 +171,11 @@ class CompareCog(commands.Cog):
             column.text = f"-# ⚠️ {error}"
         except AfinaError as error:
             column.text += f"\n-# ⚠️ {error}"
+            column.failed = True
         except Exception:
             log.exception("a voice of a comparison failed")
             column.text += "\n-# ⚠️ Algo ha fallado por mi parte."
+            column.failed = True
         column.done = True
 
     # After a restart
@@ -219,9 +223,10 @@ def _card(contest: Contest, columns: Sequence[_Column]) -> discord.ui.LayoutView
         texts.append(f"**Modelo {letter}**\n{answer or ('(nada)' if column.done else '')}{'' if column.done else ' ▌'}")
     if not finished:
         return card(*texts)
-    buttons = [Choose(f"{contest.id}-{letter}", label=letter) for letter in contest.letters]
-    actions = [*buttons, Choose(f"{contest.id}-{TIE}", label="Empate"), Reveal(contest.id)]
-    return card(*texts, accent=Accent.GOOD, actions=actions, footer="¿Cuál prefieres? El orden es al azar.")
+    # A voice that could not answer has not lost, and nobody wins against it.
+    failed = any(column.failed for column in columns)
+    footer = NO_VOTE if failed else "¿Cuál prefieres? El orden es al azar, y tu voto no se cambia."
+    return card(*texts, accent=Accent.GOOD, actions=when_done(contest, votes=not failed), footer=footer)
 
 
 def _finished(message: discord.Message) -> bool:
@@ -229,80 +234,6 @@ def _finished(message: discord.Message) -> bool:
     return any(
         isinstance(item, discord.ui.Button) for item in discord.ui.LayoutView.from_message(message).walk_children()
     )
-
-
-class Choose(Action, cog="compare", verb="vote"):
-    """A vote; its id is the comparison's and the letter."""
-
-    async def run(self, interaction: discord.Interaction) -> None:
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        contest_id, _, letter = self.target.rpartition("-")
-        contest = await _vote(interaction, contest_id, letter)
-        chosen = "Empate." if letter == TIE else f"Has elegido **{plain(contest.title(letter))}**."
-        await interaction.edit_original_response(content=f"{chosen}\n{_who_is_who(contest)}")
-
-
-class Reveal(Action, cog="compare", verb="reveal"):
-    """Who is who, for the person who asks; then they can no longer vote."""
-
-    label = "Ver quién es quién"
-
-    async def run(self, interaction: discord.Interaction) -> None:
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        contest = await _vote(interaction, self.target, SEEN)
-        await interaction.edit_original_response(content=_who_is_who(contest))
-
-
-class CompareWithBase(Action, cog="chat", verb="compare"):
-    """«Comparar» on the card of a model; its id is the model's."""
-
-    label = "Comparar"
-
-    async def run(self, interaction: discord.Interaction) -> None:
-        voices = await comparisons.base_and(_chat(interaction).voices, self.target, owner_of(interaction))
-        cog: CompareCog = interaction.client.get_cog("CompareCog")  # type: ignore[attr-defined]
-
-        async def then(answered: discord.Interaction, message: str) -> None:
-            await cog.begin(answered, message, voices)
-
-        await interaction.response.send_modal(Question(voices[0].title, then))
-
-
-class Question(Form):
-    """What to ask both."""
-
-    def __init__(self, title: str, then: Callable[[discord.Interaction, str], Awaitable[None]]) -> None:
-        super().__init__(title=f"Comparar {title}")
-        self._then = then
-        self.text: discord.ui.TextInput[Question] = discord.ui.TextInput(
-            custom_id="mensaje", style=discord.TextStyle.paragraph, max_length=comparisons.MAX_MESSAGE
-        )
-        self.add_item(
-            discord.ui.Label(
-                text="Mensaje",
-                description="Lo leerán el modelo y su base, sin saber tú cuál es cuál",
-                component=self.text,
-            )
-        )
-
-    async def on_submit(self, interaction: discord.Interaction, /) -> None:
-        await self._then(interaction, self.text.value)
-
-
-def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Choose, Reveal, CompareWithBase]
-
-
-async def _vote(interaction: discord.Interaction, contest_id: str, letter: str) -> Contest:
-    store = services_of(interaction).store
-    contest = await comparisons.load(store, contest_id)
-    message_id = interaction.message.id if interaction.message else 0
-    await comparisons.vote(store, contest, message_id, owner_of(interaction), letter)
-    return contest
-
-
-def _who_is_who(contest: Contest) -> str:
-    return " · ".join(f"{letter}: {plain(title)}" for letter, title in zip(LETTERS, contest.titles, strict=False))
 
 
 def _is_private(channel: object) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from bot.client import Afina
+from bot.ranking import Ballot, rank
 from bot.records import Owner
+from bot.render.ranking import standings
 from bot.services import Services
 from playground import Playground
 from playground.people import Person
@@ -72,6 +74,10 @@ async def test_a_vote_reveals_to_the_voter_and_counts_in_the_ranking(
         ranking = (await (await ana.slash("comparar_ranking")).done()).text
         assert ranking.index("poeta") < ranking.index(BASE)
         assert "3 votos" in ranking
+        assert "Aún no hay un ganador claro" in ranking
+        again = await (await card.click("Empate")).done()
+        assert "tu voto se queda" in again.text
+        assert (await (await ana.slash("comparar_ranking")).done()).text == ranking
 
 
 async def test_who_looks_first_no_longer_votes(
@@ -101,11 +107,24 @@ async def test_one_model_or_an_unknown_one_is_refused(
     assert ("dos y cuatro" if other == "poeta" else "No encuentro") in answer.text
 
 
-async def test_a_voice_that_fails_says_so_and_the_others_answer(
+async def test_where_a_voice_fails_the_others_answer_and_nobody_votes(
     bot: Afina, ana: Person, named: ProtocolEngine, new_model: MakeModel, owner_of: Callable[..., Owner]
 ) -> None:
     await new_model(owner_of(ana), "poeta", shared=True)
     named.load_refusal = (400, "Loading lora x failed: LoRA rank 64 is greater than max_lora_rank 16.")
-    card = await compared(ana, modelo1="poeta", modelo2=f"base:{BASE}")
+    answer = await ana.slash("comparar", mensaje="¿quién eres?", modelo1="poeta", modelo2=f"base:{BASE}")
+    card = await (await answer.done()).wait_edit(button="Ver quién es quién", timeout=10)
     assert list(columns(card).values()) == [BASE]
     assert "rango" in card.text
+    assert "esta vez no se vota" in card.text
+    assert [button.label for button in card.buttons] == ["Ver quién es quién"]
+
+
+def test_a_newcomer_can_read_the_ranking() -> None:
+    clear = [Ballot(models=("a", "b"), winner="a")] * 30 + [Ballot(models=("a", "b"), winner="b")] * 2
+    rows = [(f"modelo_{standing.model}", standing) for standing in rank(clear)]
+    text = standings(rows)
+    assert text.startswith("1. **modelo\\_a** gana el ")
+    assert text.endswith("**modelo\\_a** va claramente por delante.")
+    assert "32 votos" in text
+    assert standings(rows[:1]).count("\n") == 0
