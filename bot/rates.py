@@ -40,7 +40,7 @@ class Rate:
             place = min(len(done), len(done) + amount - most) - 1
             wait = max(1, round(MINUTE - (now - done[place]))) if done else 0
             hint = f"Puedes seguir en {wait} s." if wait and amount <= most else "Pide menos a la vez."
-            raise LimitReached(f"El máximo aquí es de {most} {of} por minuto.", hint=hint)
+            raise LimitReached(f"Vas muy deprisa: el máximo aquí es de {most} {of} por minuto.", hint=hint)
         done.extend([now] * amount)
         if len(self._done) > REMEMBERED:
             self._done = {who: when for who, when in self._done.items() if when and now - when[-1] <= MINUTE}

@@ -14,7 +14,7 @@ from bot.bases import check_offered
 from bot.datasets import has_open_secrets, look_again
 from bot.drafts import Draft, save_draft
 from bot.errors import NotFound, WrongState
-from bot.limits import Limits, Usage
+from bot.limits import Limits, Usage, seconds_left
 from bot.members import allowance, limits_for, may_train
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
@@ -127,7 +127,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
         wait=wait,
         limits=limits,
         usage=usage,
-        notes=_notes(dataset, base, cost, crew),
+        notes=_notes(dataset, base, cost, crew, seconds_left(limits, usage)),
     )
 
 
@@ -164,8 +164,12 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     return job
 
 
-def _notes(dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerInfo]) -> tuple[str, ...]:
+def _notes(
+    dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerInfo], left: float | None
+) -> tuple[str, ...]:
     notes = []
+    if left is not None and cost.seconds > left:
+        notes.append("No te alcanzan los minutos que te quedan: en *Avanzado* puedes pedir menos vueltas.")
     if dataset.usable < FEW_EXAMPLES:
         notes.append(f"Son pocos ejemplos ({dataset.usable}): suelen hacer falta unos cientos para que se note.")
     if dataset.verdict == "warnings":

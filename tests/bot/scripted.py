@@ -191,6 +191,9 @@ class ScriptedEngine:
         self.loaded: list[str] = []
         self.unloaded: list[str] = []
 
+    async def bases(self) -> list[str]:
+        return ["afina-mini"]
+
     async def ensure_adapter(self, name: str, path: Any) -> None:
         self.loaded.append(name)
 
