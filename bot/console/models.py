@@ -1,10 +1,13 @@
-"""`afina models`: what was made here with the command line."""
+"""`afina models`: what was made here with the command line, and one of them as a model that needs no base."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bot.console.parts import NO_TORCH
 from bot.records import CONSOLE, Model
 from bot.render.evaluation import headline
 from bot.settings import Settings
@@ -21,6 +25,8 @@ from bot.store import Store
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     models = asyncio.run(_models(settings))
+    if arguments.verb == "fusionar":
+        return _merge(arguments, settings, {model.name: model.adapter_name for model in models})
     if arguments.json:
         for model in models:
             print(json.dumps(_row(model), ensure_ascii=False))
@@ -42,6 +48,18 @@ async def _models(settings: Settings) -> list[Model]:
         return []
     async with Store.open(settings.database) as store:
         return await store.models(CONSOLE)
+
+
+def _merge(arguments: argparse.Namespace, settings: Settings, adapters: dict[str, str]) -> int:
+    """In a process of its own: this one has no torch."""
+    if importlib.util.find_spec("torch") is None:
+        print(NO_TORCH, file=sys.stderr)
+        return 1
+    data = str(settings.data_dir.resolve())
+    adapter = adapters.get(arguments.model, arguments.model)
+    print("Fusionando; con una base grande son unos minutos…", file=sys.stderr, flush=True)
+    where = ["--out", str(arguments.out.absolute()), "--data", data, "--artifacts", settings.artifacts_url or data]
+    return subprocess.run([sys.executable, "-m", "jobs.gpu", "merge", *where, "--", adapter], check=False).returncode
 
 
 def _row(model: Model) -> dict[str, Any]:

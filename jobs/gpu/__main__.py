@@ -1,4 +1,4 @@
-"""`python -m jobs.gpu worker | serve | mini | train | download`: the processes of the GPU side.
+"""`python -m jobs.gpu worker | serve | mini | train | merge | download`: the processes of the GPU side.
 
 Rule of this file: it parses arguments, imports torch and TRL once (so that forked jobs start warm, with a device that
 nobody has touched) and hands over. It knows nothing of what a job or an engine does.
@@ -82,6 +82,13 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--artifacts", required=True)
     train.set_defaults(command=run_train)
 
+    merge = commands.add_parser("merge", help="an adapter and its base as one complete model")
+    merge.add_argument("adapter")
+    merge.add_argument("--out", type=Path, required=True, help="a folder that is new or empty")
+    merge.add_argument("--data", type=Path, required=True)
+    merge.add_argument("--artifacts", required=True)
+    merge.set_defaults(command=run_merge)
+
     download = commands.add_parser("download", help="fetch a base model: the one networked step")
     download.add_argument("id")
     download.add_argument("--data", type=Path, required=True)
@@ -135,6 +142,20 @@ def run_mini(args: argparse.Namespace) -> int:
         print(args.out)
     else:
         print(mini.ensure_mini(args.out, on_progress=show))
+    return 0
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """What goes wrong is one Spanish sentence."""
+    from jobs.artifacts import Artifacts
+    from jobs.errors import AfinaError
+    from jobs.gpu.merge import merge
+
+    try:
+        print(merge(args.adapter, args.out, data=args.data, artifacts=Artifacts(args.artifacts)))
+    except AfinaError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -82,9 +82,15 @@ def load_base(
     return load_model(folder, four_bit=four_bit, device=device), load_tokenizer(folder)
 
 
-def load_model(folder: Path, *, four_bit: bool = False, device: torch.device | None = None) -> PreTrainedModel:
+def load_model(
+    folder: Path, *, four_bit: bool = False, device: torch.device | None = None, dtype: str | None = None
+) -> PreTrainedModel:
+    """A base in evaluation mode. Raises BaseNotAvailable, DoesNotFit.
+
+    `dtype`: "auto" for the precision it was published in; default what its device computes best in.
+    """
     device = device or best_device()
-    options: dict[str, Any] = {"dtype": best_dtype(device), "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {"dtype": dtype or best_dtype(device), "attn_implementation": "sdpa"}
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,

@@ -80,6 +80,11 @@ def test_wrong_use_ends_with_2_and_says_what_is_missing(
         (["bot"], "DISCORD_TOKEN"),
         (["up"], "DISCORD_TOKEN"),
         pytest.param(["worker"], "Redis", marks=pytest.mark.skipif(NO_TORCH, reason="needs torch")),
+        pytest.param(
+            ["models", "fusionar", "nadie", "fuera"],
+            "Fusionando",
+            marks=pytest.mark.skipif(NO_TORCH, reason="needs torch"),
+        ),
     ],
 )
 def test_what_cannot_be_done_ends_with_1_and_a_sentence(
