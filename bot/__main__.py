@@ -21,6 +21,7 @@ from typing import Any
 import discord
 
 from bot import logs
+from bot.arbiter import Arbiter, need_from
 from bot.client import Afina, redirect
 from bot.client import make_client as client_for
 from bot.engine import EngineClient
@@ -115,11 +116,14 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
     artifacts = Artifacts(settings.artifacts, cache=settings.data_dir / "cache" / "artifacts")
     catalog = load_catalog()
     lessons = Lessons(settings, engine_url=engine_url)
+    arbiter = Arbiter(store, engine, settings, need=need_from(store, catalog))
+    await arbiter.open()
+    stack.push_async_callback(arbiter.close)
     return Services(
         settings=settings,
         store=store,
         queue=queue,
-        scheduler=Scheduler(store, queue, settings, artifacts=artifacts, fits=Fits(catalog)),
+        scheduler=Scheduler(store, queue, settings, artifacts=artifacts, fits=Fits(catalog), gate=arbiter),
         feed=ProgressFeed(store, queue),
         engine=engine,
         artifacts=artifacts,
@@ -128,6 +132,7 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
         answerer=lessons,
         lessons=lessons,
         moderation=Moderation(settings, store, make_classifier(settings, engine_url)),
+        arbiter=arbiter,
     )
 
 

@@ -121,6 +121,10 @@ class Afina(commands.Bot):
             self.add_dynamic_items(*items)
             for menu in getattr(cog, "context_menus", ()):
                 self.tree.add_command(menu)
+        if self.services.arbiter is not None:
+            from bot.cogs.rest import RestCog
+
+            await self.add_cog(RestCog(self, self.services.arbiter))
         self.background(self._sync_commands)
 
     def background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -3,7 +3,8 @@
 Rule of this file: one door to whichever engine serves (the embedded one or vLLM); everything that can go wrong behind
 it becomes EngineUnavailable, ModelNotFound or TooLong with a Spanish sentence. An adapter is loaded on first use by its
 versioned name, tried with one token before anybody talks to it, and loaded again when the engine has been restarted.
-It never falls back to the base. It does not know Discord, conversations or who may use what.
+It never falls back to the base. While the engine's memory is lent (`bot/arbiter.py`) nothing is asked of it. It does
+not know Discord, conversations or who may use what.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -19,8 +21,10 @@ from typing import Any, Literal
 
 import httpx
 
-from bot.errors import BadInput
+from bot.engine_errors import Crowded, EngineResting, TooLong, away, message_of, refusal
 from jobs.errors import EngineUnavailable, ModelNotFound
+
+__all__ = ["Chunk", "Count", "EngineClient", "EngineResting", "EngineState", "Messages", "Parameters", "TooLong"]
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +34,9 @@ Parameters = Mapping[str, float]  # temperature, top_p, max_tokens, seed …, as
 MAX_LOADED = 64  # adapters kept loaded at once; the engine itself decides which weights stay in memory
 BROKEN_OFF = "El motor se ha interrumpido a mitad de la respuesta."
 _RETRY_AFTER = 0.3  # seconds before the one retry of a connection that failed
+PATIENCE = 20.0  # seconds that a crowded engine is asked again before a person hears of it
+_LENDING = httpx.Timeout(300.0, connect=3.0)  # seconds to put gigabytes away, or back
 _TIMEOUT = httpx.Timeout(120.0, connect=3.0)  # seconds; between two tokens, and to connect
-
-
-class TooLong(BadInput):
-    code = "too_long"
-    default = "La conversación no cabe en el contexto de este modelo."
-    default_hint = "Acorta tu mensaje, o empieza de nuevo con /reiniciar."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,16 @@ class Count:
     context: int  # tokens that prompt and answer may have together
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineState:
+    """What an engine says of itself; vLLM says only whether it sleeps."""
+
+    sleeping: bool
+    memory_bytes: int | None = None  # what it takes of its device when it is awake
+    hostname: str | None = None
+    device: str | None = None  # "cpu" or "cuda"
+
+
 class EngineClient:
     """Talks to the engine at `base_url` (with or without a trailing /v1)."""
 
@@ -64,6 +74,7 @@ class EngineClient:
         key: str | None = None,
         *,
         max_loaded: int = MAX_LOADED,
+        patience: float = PATIENCE,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._http = httpx.AsyncClient(
@@ -74,9 +85,17 @@ class EngineClient:
             transport=transport,
         )
         self._max_loaded = max_loaded
+        self._patience = patience
         self._loaded: OrderedDict[str, str] = OrderedDict()  # adapter -> folder, least recently used first
         self._in_use: Counter[str] = Counter()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.resting = False  # its memory is lent: set by the arbiter
+        self.last_used = 0.0  # Unix seconds of the last answer that was asked for here
+
+    @property
+    def busy(self) -> int:
+        """Answers that are being written now."""
+        return self._in_use.total()
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -119,10 +138,14 @@ class EngineClient:
             ModelNotFound, TooLong
         """
         body = {**(parameters or {}), "model": model, "messages": [dict(m) for m in messages], "stream": True}
+        self._must_be_awake()
         self._in_use[model] += 1
+        self.last_used = time.time()
+        patient_until = time.monotonic() + self._patience
+        attempt, started = 0, False
         try:
-            for attempt in (1, 2):
-                started = False
+            while True:
+                attempt += 1
                 try:
                     async with aclosing(self._stream(body)) as chunks:
                         async for chunk in chunks:
@@ -132,19 +155,30 @@ class EngineClient:
                 except ModelNotFound:
                     if attempt == 2 or not await self._reload(model):
                         raise
+                except Crowded as error:
+                    if time.monotonic() + error.retry_after > patient_until:
+                        raise
+                    attempt -= 1
+                    await asyncio.sleep(error.retry_after)
+                except EngineUnavailable:
+                    self._must_be_awake()  # broken off because it went to sleep
+                    raise
                 except httpx.HTTPError as error:
+                    self._must_be_awake()
                     if started:
                         raise EngineUnavailable(BROKEN_OFF) from error
                     if attempt == 2 or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
-                        raise _away(error) from error
+                        raise away(error) from error
                     await asyncio.sleep(_RETRY_AFTER)
         finally:
+            self.last_used = time.time()
             self._in_use[model] -= 1
             if not self._in_use[model]:
                 del self._in_use[model]
 
     async def count(self, model: str, messages: Messages) -> Count | None:
         """How long these messages are for `model`; None when the engine cannot tell (other providers)."""
+        self._must_be_awake()
         body = {"model": model, "messages": [dict(m) for m in messages], "add_generation_prompt": True}
         async with self._errors():
             response = await self._http.post("/tokenize", json=body)
@@ -164,14 +198,15 @@ class EngineClient:
             ModelNotFound: it is not there, or the engine refuses it; the message says why.
             EngineUnavailable
         """
+        self._must_be_awake()
         async with self._locks[name]:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
                 return
             async with self._errors():
                 response = await self._http.post("/v1/load_lora_adapter", json={"lora_name": name, "lora_path": path})
-            if not response.is_success and "already been loaded" not in _message(response):
-                raise _refusal(response, name)
+            if not response.is_success and "already been loaded" not in message_of(response):
+                raise refusal(response, name)
             try:
                 await self._try(name)
             except Exception:
@@ -187,6 +222,47 @@ class EngineClient:
             await self._forget(name)
         del self._locks[name]
 
+    # Lending its memory
+
+    async def state(self) -> EngineState:
+        """Whether it sleeps, and what it takes. Raises EngineUnavailable, also when it does not know that route."""
+        async with self._errors():
+            response = await self._http.get("/is_sleeping", timeout=10.0)
+        if not response.is_success:
+            raise refusal(response, "")
+        told = response.json()
+        return EngineState(
+            sleeping=bool(told.get("is_sleeping")),
+            memory_bytes=told.get("memory_bytes"),
+            hostname=told.get("hostname"),
+            device=told.get("device"),
+        )
+
+    async def sleep(self) -> bool:
+        """Have it give its memory away; what it has loaded is forgotten first. False: it refuses to.
+
+        vLLM's adapters have come back damaged from its sleep, without an error: they are loaded anew afterwards.
+        Raises EngineUnavailable when it does not answer.
+        """
+        for name in list(self._loaded):
+            await self.unload(name)
+        return await self._order("/sleep?level=1")
+
+    async def wake(self) -> bool:
+        """Have it take its memory back. False: it cannot. Raises EngineUnavailable when it does not answer."""
+        return await self._order("/wake_up")
+
+    async def _order(self, route: str) -> bool:
+        async with self._errors():
+            response = await self._http.post(route, timeout=_LENDING)
+        if not response.is_success:
+            log.warning("the engine refuses %s: %s %s", route, response.status_code, message_of(response)[:300])
+        return response.is_success
+
+    def _must_be_awake(self) -> None:
+        if self.resting:
+            raise EngineResting
+
     async def _try(self, name: str) -> None:
         """One token through a fresh adapter: better to fail here than in front of a person."""
         body = {
@@ -198,7 +274,7 @@ class EngineClient:
         async with self._errors():
             response = await self._http.post("/v1/chat/completions", json=body)
         if not response.is_success:
-            raise _refusal(response, name)
+            raise refusal(response, name)
         if response.json().get("model") != name:
             raise ModelNotFound(f"El motor ha contestado con otro modelo en lugar de «{name}».")
 
@@ -224,14 +300,14 @@ class EngineClient:
         async with self._errors():
             response = await self._http.get("/v1/models", timeout=10.0)
         if not response.is_success:
-            raise _refusal(response, "")
+            raise refusal(response, "")
         return list(response.json()["data"])
 
     async def _stream(self, body: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
         async with self._http.stream("POST", "/v1/chat/completions", json=body) as response:
             if not response.is_success:
                 await response.aread()
-                raise _refusal(response, str(body["model"]))
+                raise refusal(response, str(body["model"]))
             finished = False
             async for line in response.aiter_lines():
                 if not line.startswith("data: "):
@@ -253,55 +329,4 @@ class EngineClient:
         try:
             yield
         except httpx.HTTPError as error:
-            raise _away(error) from error
-
-
-def _away(error: httpx.HTTPError) -> EngineUnavailable:
-    log.warning("the engine does not answer: %r", error)
-    if isinstance(error, httpx.ReadTimeout):
-        return EngineUnavailable("El motor que sirve los modelos tarda demasiado en contestar.")
-    return EngineUnavailable()
-
-
-def _message(response: httpx.Response) -> str:
-    """What an engine says went wrong, in English, whatever the shape of its JSON."""
-    try:
-        data = response.json()
-        error = data.get("error", data)
-        return str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError):
-        return response.text[:500]
-
-
-def _refusal(response: httpx.Response, model: str) -> EngineUnavailable | ModelNotFound | TooLong:
-    """The error behind an HTTP status of the engine."""
-    message = _message(response)
-    log.warning("the engine refused %s: %s %s", model, response.status_code, message[:300])
-    lower = message.lower()
-    if response.status_code == 404:
-        return ModelNotFound(f"El motor no encuentra el modelo «{model}».")
-    if "context length" in lower or "maximum model length" in lower:
-        return TooLong()
-    if response.status_code == 400 and "lora" in lower:
-        return ModelNotFound(f"El motor no puede cargar «{model}».", hint=_why(lower))
-    if response.status_code == 503 and "asleep" in lower:
-        return EngineUnavailable(
-            "La GPU está entrenando ahora mismo, así que las conversaciones esperan.",
-            hint="Escríbeme otra vez dentro de un rato; la conversación no se pierde.",
-        )
-    if response.status_code in (429, 503):
-        return EngineUnavailable("Hay muchas conversaciones a la vez.", hint="Vuelve a intentarlo en unos segundos.")
-    if response.status_code in (401, 403):
-        return EngineUnavailable("El motor no acepta la clave configurada.", hint="Avisa a quien administra el bot.")
-    return EngineUnavailable()
-
-
-def _why(message: str) -> str:
-    """The reasons that a person can do something about."""
-    if "rank" in message:
-        return "Su rango es mayor que el que admite el motor (--max-lora-rank)."
-    if "base" in message:
-        return "Se entrenó sobre otro modelo base."
-    if "merged" in message:
-        return "Se entrenó con DoRA y hay que fusionarlo con su base."
-    return "Sus archivos no están completos o no son de este motor."
+            raise away(error) from error

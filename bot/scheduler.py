@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from bot.lock import only_one
 from bot.members import limits_for
@@ -36,6 +36,14 @@ FOUND_SEQ = 2**31 - 1
 
 Fits = Callable[[Job, WorkerInfo], bool]
 Listener = Callable[[Job], Awaitable[None]]
+
+
+class Gate(Protocol):
+    """Who decides whether a job may have the card now (`bot/arbiter.py`)."""
+
+    async def admits(self, job: Job, workers: Sequence[WorkerInfo]) -> bool: ...
+
+    async def settle(self, jobs: Sequence[Job], workers: Sequence[WorkerInfo]) -> None: ...
 
 
 def _uptime() -> float:
@@ -89,7 +97,7 @@ def target(job: Job, workers: Sequence[WorkerInfo], fits: Fits) -> str | None:
 
 class Scheduler:
     """`run()` works until it is cancelled. `fits`: may this job run on that worker? `artifacts`: where finished
-    adapters are looked for when their result got lost."""
+    adapters are looked for when their result got lost. `gate`: may this job start now?"""
 
     def __init__(
         self,
@@ -99,6 +107,7 @@ class Scheduler:
         *,
         artifacts: Artifacts | None = None,
         fits: Fits = fits_anywhere,
+        gate: Gate | None = None,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
         self._store = store
@@ -106,6 +115,7 @@ class Scheduler:
         self._settings = settings
         self._artifacts = artifacts or Artifacts(settings.artifacts)
         self._fits = fits
+        self._gate = gate
         self._tick_seconds = tick_seconds
         self._wake = asyncio.Event()
         self._listeners: list[Listener] = []
@@ -167,6 +177,8 @@ class Scheduler:
         if due:
             self._reconcile_at = now + self._settings.reconcile_every
         await self._dispatch(workers)
+        if self._gate is not None:
+            await self._gate.settle(await self._store.open_jobs(), workers)
 
     async def _dispatch(self, workers: Sequence[WorkerInfo]) -> None:
         jobs = await self._store.open_jobs()
@@ -176,7 +188,8 @@ class Scheduler:
         }
         for job in pick(jobs, workers, max_running=most, fits=self._fits):
             with about(job=job.id, attempt=job.attempt):
-                await self._send(job, target(job, workers, self._fits))
+                if self._gate is None or await self._gate.admits(job, workers):
+                    await self._send(job, target(job, workers, self._fits))
 
     async def _send(self, job: Job, worker: str | None) -> None:
         """Redis first, then the mark. A crash between the two sends it again, which Redis refuses as a double."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bot.arbiter import Arbiter
     from bot.course import Course
     from bot.course.answer import Answer
     from bot.course.library import Library
@@ -68,3 +69,4 @@ class Services:
     answerer: Answerer  # the course that ships with Afina; its first answer waits until it is indexed
     lessons: CourseSource  # the courses of the servers
     moderation: Moderation  # the content filter
+    arbiter: Arbiter | None = None  # None: the engine keeps its memory whatever trains

@@ -103,6 +103,10 @@ class Sessions:
         session = self._running.get(place)
         return session.trigger if session else None
 
+    def current(self, place: int) -> Session | None:
+        """The answer that is being written in `place`."""
+        return self._running.get(place)
+
     def begin(self, place: int, trigger: int, work: Work, *, delay: float = DEBOUNCE) -> None:
         """Answer `trigger` in `place` after `delay` seconds, instead of whatever runs there."""
         self.interrupt(place, "newer")

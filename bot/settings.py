@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, validation_alias=AliasChoices("REDIS_URL", "AFINA_REDIS_URL"))
     engine_url: str | None = None  # OpenAI-compatible engine with vLLM's adapter routes; None: the embedded one
     engine_key: SecretStr | None = None
+    # Who has the card while a model is trained: by memory; whoever talks; whoever trains; two cards, nobody gives way
+    gpu_sharing: Literal["auto", "chat", "training", "separate"] = "auto"
+    gpu_chat_idle: float = Field(default=10.0, ge=0)  # minutes without a message after which "chat" lets a job start
+    engine_gpu_share: float | None = Field(default=None, gt=0, le=1)  # of the card, as vLLM was told; None: ask it
     default_base: str = "afina-mini"  # id in the catalogue
     hf_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("HF_TOKEN"))
 

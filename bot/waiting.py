@@ -113,12 +113,12 @@ async def queue_ahead(
         return position, None
     if len(ahead) < len(crew):
         return position, 0.0
-    lengths = [await _remaining(services, one) for one in ahead]
+    lengths = [await remaining(services, one) for one in ahead]
     known = [length for length in lengths if length is not None]
     return position, sum(known) / len(crew) if len(known) == len(lengths) else None
 
 
-async def _remaining(services: Services, job: Job) -> float | None:
+async def remaining(services: Services, job: Job) -> float | None:
     """Seconds of work left in somebody's job; None when it cannot be told."""
     try:
         dataset = await services.store.dataset(job.dataset_id, job.owner)

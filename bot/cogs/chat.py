@@ -22,6 +22,7 @@ from bot.cogs.chat_buttons import Instructions, dynamic_items, when_done, when_w
 from bot.cogs.chat_place import is_for_us, link, make_place, tell_owner, welcome
 from bot.cogs.chat_resume import Resuming
 from bot.cogs.entrance import enter_message
+from bot.cogs.growing import TakenAway
 from bot.conversations import NOTE
 from bot.errors import LimitReached, NotAllowed, WrongState
 from bot.members import limits_for
@@ -183,18 +184,20 @@ class ChatCog(commands.Cog):
         existing: Sequence[discord.Message] = (),
         variation: int | None = None,
         delay: float = DEBOUNCE,
-    ) -> Session:
+    ) -> None:
         """Answer the message `trigger`, instead of whatever is being answered in this place."""
 
         async def work(session: Session) -> None:
             current = await self.services.store.chat(place.id) or chat
             try:
                 await self._answering.answer(session, place, current, existing=existing, variation=variation)
+            except TakenAway:
+                log.info("an answer in %s was deleted while it was written", place.id)
             except Gone as error:
                 log.info("chat %s cannot be written in: %s", place.id, error)
                 await tell_owner(place, current)
 
-        return self.sessions.begin(place.id, trigger, work, delay=delay)
+        self.sessions.begin(place.id, trigger, work, delay=delay)
 
     async def spend(self, owner: Owner, answers: int = 1) -> None:
         """Count so many answers of a model. Raises LimitReached above the person's answers a minute."""

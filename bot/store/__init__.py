@@ -15,8 +15,10 @@ from bot.store.jobs import JobRows
 from bot.store.models import ModelRows
 from bot.store.notes import NoteRows
 from bot.store.people import PeopleRows
+from bot.store.privacy import PrivacyRows
 from bot.store.servers import ServerRows
 from bot.store.spending import SpendingRows
+from bot.store.waiting import WaitingRows
 
 __all__ = ["Store", "StoreUnavailable", "new_id"]
 
@@ -30,7 +32,9 @@ class Store(
     ChatRows,
     NoteRows,
     PeopleRows,
+    PrivacyRows,
     ServerRows,
     SpendingRows,
+    WaitingRows,
 ):
     """The store: `async with Store.open(path) as store`."""

@@ -21,11 +21,17 @@ class ProtocolEngine:
         self.adapters: dict[str, str] = {}
         self.loads: list[str] = []
         self.refusals: list[tuple[int, str]] = []  # (status, message) for the next requests of an answer
+        self.retry_after = "1"  # of those with 429 or 503
         self.load_refusal: tuple[int, str] | None = None
         self.context = 4096
         self.pause = 0.0  # seconds before each piece
         self.breaks_after: int | None = None  # pieces, then the connection is cut
         self.gone = 0  # answers whose reader left
+        self.asleep = False
+        self.orders: list[str] = []  # "sleep" and "wake", as they came
+        self.order_refusal: tuple[int, str] | None = None
+        self.footprint: dict[str, Any] = {}  # what it says of itself beside whether it sleeps
+        self.asked_asleep = 0  # answers that were asked for while it slept: vLLM would not survive that
         self.say: Callable[[dict[str, Any]], list[str]] = lambda body: [
             f"{body['model']}:",
             " ",
@@ -44,6 +50,9 @@ class ProtocolEngine:
                 web.post("/v1/chat/completions", self._chat),
                 web.post("/v1/load_lora_adapter", self._load),
                 web.post("/v1/unload_lora_adapter", self._unload),
+                web.post("/sleep", self._sleep),
+                web.post("/wake_up", self._wake_up),
+                web.get("/is_sleeping", self._is_sleeping),
             ]
         )
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -62,7 +71,25 @@ class ProtocolEngine:
         port = int(self.url.rsplit(":", 1)[1])
         await self.stop()
         self.adapters.clear()
+        self.asleep = False
         await self.start(port)
+
+    async def _sleep(self, _request: web.Request) -> web.Response:
+        self.orders.append("sleep")
+        if self.order_refusal:
+            return _error(*self.order_refusal)
+        self.asleep = True
+        return web.Response()
+
+    async def _wake_up(self, _request: web.Request) -> web.Response:
+        self.orders.append("wake")
+        if self.order_refusal:
+            return _error(*self.order_refusal)
+        self.asleep = False
+        return web.Response()
+
+    async def _is_sleeping(self, _request: web.Request) -> web.Response:
+        return web.json_response({"is_sleeping": self.asleep, **self.footprint})
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response()
@@ -94,13 +121,17 @@ class ProtocolEngine:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        self.asked_asleep += self.asleep
         if not body.get("stream"):  # the canary
             if body["model"] not in (BASE, *self.adapters):
                 return _error(404, f"The model `{body['model']}` does not exist.")
             return web.json_response({"model": body["model"], "choices": []})
         self.asked.append(body)
         if self.refusals:
-            return _error(*self.refusals.pop(0))
+            refusal = _error(*self.refusals.pop(0))
+            if refusal.status in (429, 503):
+                refusal.headers["Retry-After"] = self.retry_after
+            return refusal
         if body["model"] not in (BASE, *self.adapters):
             return _error(404, f"The model `{body['model']}` does not exist.")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -80,7 +80,6 @@ async def test_a_model_that_was_never_loaded_is_not_found_and_never_the_base(cli
     ("status", "message", "kind", "words"),
     [
         (503, "The engine is asleep: its memory is lent to a training job.", EngineUnavailable, "entrenando"),
-        (429, "Too many requests are waiting", EngineUnavailable, "muchas conversaciones"),
         (400, "This model's maximum context length is 512 tokens.", TooLong, "contexto"),
         (500, "boom", EngineUnavailable, "motor"),
         (401, "Unauthorized", EngineUnavailable, "clave"),
@@ -94,6 +93,21 @@ async def test_a_refusal_becomes_a_spanish_sentence(
         await client.chat(BASE, HELLO)
     assert words in str(caught.value)
     assert message not in str(caught.value)
+
+
+async def test_a_crowded_engine_is_asked_again_when_it_said_and_only_for_so_long(
+    client: EngineClient, served: ProtocolEngine
+) -> None:
+    served.retry_after = "0.1"
+    served.refusals += [(429, "Too many requests are waiting")] * 3
+    assert await client.chat(BASE, HELLO) == f"{BASE}: hola"
+    assert len(served.asked) == 4
+    served.retry_after = "9999"
+    served.refusals += [(429, "Too many requests are waiting")] * 3
+    hasty = EngineClient(served.url, patience=1.0)
+    with pytest.raises(EngineUnavailable, match="muchas conversaciones"):
+        await hasty.chat(BASE, HELLO)
+    await hasty.aclose()
 
 
 @pytest.mark.parametrize(
