@@ -118,12 +118,12 @@ def check_minutes(limits: Limits, usage: Usage, seconds: float) -> None:
     less = "Un preset más rápido, menos vueltas o menos ejemplos piden menos."
     if seconds > total:
         raise LimitReached(
-            f"Este entrenamiento pide unos {minutes(seconds)} minutos y tu límite es de {minutes(total)} a la semana.",
+            f"Este entrenamiento pide {about_minutes(seconds)} y tu límite es de {minutes(total)} a la semana.",
             hint=less,
         )
     raise LimitReached(
-        f"Te quedan {math.floor(left / 60)} de {minutes(total)} minutos de entrenamiento; este pide unos "
-        f"{minutes(seconds)}.",
+        f"Te quedan {math.floor(left / 60)} de {minutes(total)} minutos de entrenamiento; este pide "
+        f"{about_minutes(seconds)}.",
         hint=f"{_enough_again(usage, seconds - left)} {less}",
     )
 
@@ -157,6 +157,11 @@ def _no_room(limits: Limits, usage: Usage) -> LimitReached:
         f"No te queda sitio: tus datos y modelos ocupan {usage.disk_bytes / MIB:.0f} de {most / MIB:.0f} MB.",
         hint="Borra lo que ya no uses con /datos borrar y /modelos borrar.",
     )
+
+
+def about_minutes(seconds: float) -> str:
+    """«unos 60 minutos», «menos de 1 minuto»: an estimate as it is told."""
+    return "menos de 1 minuto" if seconds < 60 else f"unos {minutes(seconds)} minutos"
 
 
 def minutes(seconds: float) -> int:

@@ -85,7 +85,7 @@ async def enter(client: Afina, interaction: Interaction) -> None:
         return
     if await services.store.workshop(owner) == interaction.channel_id:
         return  # made when the channel was allowed; what is theirs stays within reach
-    raise NotAllowed(elsewhere(policy, purpose), hint="Prueba en uno de esos.")
+    raise NotAllowed(elsewhere(policy, purpose), hint="Prueba allí.")
 
 
 async def enter_message(services: Services, message: discord.Message, owner: Owner, purpose: Purpose | None) -> None:
@@ -139,8 +139,10 @@ async def _enter_directly(client: Afina, interaction: Interaction) -> None:
     try:
         member = await guild.fetch_member(interaction.user.id)
     except discord.NotFound:
+        if _purpose(interaction) is None:
+            return  # what is kept about somebody is theirs to take and to erase, also afterwards
         raise NotAllowed(
-            "Ya no estás en el servidor donde tenías lo tuyo.", hint="Vuelve a entrar, o usa /misdatos allí."
+            "Ya no estás en el servidor donde tenías lo tuyo.", hint="Con /misdatos puedes llevártelo o borrarlo."
         ) from None
     except discord.HTTPException as error:
         log.info("member %s of %s cannot be looked up: %s", interaction.user.id, home, error)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from bot.limits import minutes
 from bot.policy import Policy, Purpose
 from bot.records import AuditEntry, Job
-from bot.render.limits import role_limits_text, value_text
+from bot.render.limits import role_limits_texts, value_text
 from bot.render.numbers import count, moment, number, plain
 from bot.roles import MAPPED, SPANISH, Role
 from bot.settings import Settings
@@ -43,7 +43,7 @@ def roles_texts(policy: Policy, existing: Collection[int]) -> list[str]:
 
 def limits_texts(policy: Policy, settings: Settings) -> list[str]:
     blocks = ["## Límites por persona"]
-    blocks += [role_limits_text(role, policy.limits_of(role, settings), role in policy.limits) for role in Role]
+    blocks += role_limits_texts({role: policy.limits_of(role, settings) for role in Role}, policy.limits)
     blocks.append("-# Los minutos se cuentan en siete días seguidos. 0 es sin límite. Lo que falla no gasta.")
     return blocks
 
@@ -60,7 +60,7 @@ def catalogue_texts(policy: Policy, bases: Sequence[Base], default: str) -> list
     for base in bases:
         mark = "✅" if policy.offers(base.id) else "▫️"
         first = " · la que se propone" if base.id == default else ""
-        lines.append(f"{mark} **{plain(base.name, 60)}** (`{base.id}`){first}\n-# {plain(base.description, 120)}")
+        lines.append(f"{mark} **{plain(base.name, 60)}** (`{base.id}`){first}\n-# {plain(base.description, 200)}")
     return [
         "## Bases que se ofrecen aquí",
         "\n".join(lines) or "Esta máquina no tiene ninguna.",

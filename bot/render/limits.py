@@ -6,9 +6,9 @@ Rule of this file: values in, Spanish out; a bar is never longer than a phone is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
-from bot.limits import NAMES, Limits, Usage, minutes, renewals, seconds_left
+from bot.limits import NAMES, Limits, Usage, about_minutes, renewals, seconds_left
 from bot.render.numbers import duration, moment, number, size
 from bot.roles import SPANISH, Role
 from bot.settings import Settings
@@ -26,7 +26,7 @@ def bar(used: float, most: float) -> str:
 
 def limits_texts(role: Role, limits: Limits, usage: Usage, settings: Settings) -> list[str]:
     """Blocks of the card of `/limites`."""
-    who = "" if role is Role.MEMBER else f"\n-# Como {_ONE[role]} puedes usar más que los miembros."
+    who = "" if role is Role.MEMBER else f"\n-# Con los límites de {SPANISH[role]}."
     return [
         f"## Lo que te queda en este servidor{who}",
         _minutes_block(limits, usage),
@@ -83,20 +83,26 @@ def minutes_line(limits: Limits, usage: Usage) -> str:
 
 
 def spending_text(limits: Limits, usage: Usage, seconds: float) -> str:
-    """What confirming a job would spend: «unos 12 de los 288 minutos que te quedan»."""
+    """What confirming a job would spend: «unos 12 minutos de los 288 que te quedan»."""
     jobs = ""
     if limits.max_queued_jobs is not None:
-        jobs = f"; 1 de {number(max(0, limits.max_queued_jobs - usage.open_jobs))} huecos para entrenamientos"
+        free = max(0, limits.max_queued_jobs - usage.open_jobs)
+        jobs = f"; ocupa 1 de los {number(free)} sitios que tienes libres en la cola"
     if limits.gpu_minutes_per_week is None:
-        return f"unos {_minutes(seconds)}, sin límite{jobs}"
-    return f"unos {number(minutes(seconds))} de los {number(left_minutes(limits, usage))} minutos que te quedan{jobs}"
+        return f"{about_minutes(seconds)}, sin límite{jobs}"
+    return f"{about_minutes(seconds)} de los {number(left_minutes(limits, usage))} que te quedan{jobs}"
 
 
-def role_limits_text(role: Role, limits: Limits, changed: bool) -> str:
-    """The limits of one role, for staff."""
-    lines = [f"**{SPANISH[role].capitalize()}**" + ("" if changed else "  (los de la instalación)")]
-    lines += [f"{NAMES[name].capitalize()}: {value_text(name, getattr(limits, name))}" for name in NAMES]
-    return "\n".join(lines)
+def role_limits_texts(by_role: Mapping[Role, Limits], changed: Collection[Role]) -> list[str]:
+    """The limits of every role side by side, for staff. `changed`: roles whose limits staff set themselves."""
+    head = " · ".join(SPANISH[role] for role in by_role)
+    lines = [
+        f"{NAMES[name].capitalize()}: {' · '.join(value_text(name, getattr(one, name)) for one in by_role.values())}"
+        for name in NAMES
+    ]
+    own = ", ".join(SPANISH[role] for role in by_role if role in changed)
+    note = f"-# Cambiados aquí: {own}." if own else "-# Son los de la instalación."
+    return [f"**{head.capitalize()}**\n" + "\n".join(lines), note]
 
 
 def value_text(name: str, value: int | None) -> str:
@@ -106,7 +112,8 @@ def value_text(name: str, value: int | None) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{number(minutes(seconds))} min"
+    """Of something that was measured: to the nearest, and nothing that happened is 0."""
+    return f"{number(max(1, round(seconds / 60)))} min"
 
 
 def _line(name: str, used: int, most: int | None, as_text: Callable[[float], str] = number) -> str:
@@ -123,6 +130,3 @@ def _at_once(most: int | None) -> str:
 
 def _rate(most: int | None) -> str:
     return NO_LIMIT if most is None else f"{number(most)} por minuto"
-
-
-_ONE = {Role.TUTOR: "tutor", Role.ADMIN: "parte de la administración"}
