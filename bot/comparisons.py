@@ -9,7 +9,7 @@ import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bot.errors import BadInput, NotFound, WrongState
@@ -34,6 +34,9 @@ class Contest:
     message: str
     voices: tuple[str, ...]  # values of `Voice`, A first
     titles: tuple[str, ...]  # as they were called then
+    guild_id: int = 0  # where, by whom and when (Unix seconds) it was asked for; 0: before this was kept
+    user_id: int = 0
+    created_at: float = 0.0
 
     @property
     def letters(self) -> str:
@@ -62,8 +65,9 @@ def shuffled(message: str, voices: Sequence[Voice], dice: random.Random | None =
     return contest, distinct
 
 
-async def save(store: Store, contest: Contest) -> None:
-    await store.set_state(f"compare:{contest.id}", json.dumps(asdict(contest)))
+async def save(store: Store, contest: Contest, owner: Owner) -> None:
+    kept = replace(contest, guild_id=owner.guild_id, user_id=owner.user_id, created_at=store.clock())
+    await store.set_state(f"compare:{contest.id}", json.dumps(asdict(kept)))
 
 
 async def load(store: Store, contest_id: str) -> Contest:

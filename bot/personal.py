@@ -1,8 +1,7 @@
-"""What Afina keeps about a person: taking it away, and erasing it.
+"""Taking away what Afina keeps about a person: one ZIP.
 
-Rule of this file: rows (`bot/store/people.py`) and files together. Erasing goes from what acts to what lies: running
-jobs are stopped first, then rows vanish (from then on nobody can ask for anything), then files; a file that cannot be
-deleted is logged and does not bring the rest back.
+Rule of this file: rows (`bot/store/people.py`) and files together, as far as they fit into what Discord carries; what
+does not is named, with the way to get it. Erasing is the business of `bot/erasing.py`.
 """
 
 from __future__ import annotations
@@ -11,24 +10,22 @@ import asyncio
 import io
 import json
 import logging
-import shutil
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
-from bot.drafts import Draft
 from bot.records import Owner
 from bot.services import Services
-from jobs.errors import AfinaError, QueueUnavailable
+from jobs.errors import AfinaError
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
 README = """Todo lo que Afina guarda de ti en este servidor.
 
 datos/      los archivos que subiste o reparaste
 filas.json  datos, modelos, entrenamientos con sus eventos, hilos, votos y opiniones, tal como están guardados
-modelos/    los informes de tus modelos; los adaptadores se descargan con /modelos exportar
-omitidos.txt  lo que no cupo en un archivo de Discord, si algo no cupo
+modelos/    tus modelos: el adaptador (se carga con PEFT, vLLM o Afina), su receta y su informe
+omitidos.txt  lo que no cupo en un archivo de Discord y cómo conseguirlo, si algo no cupo
 """
 
 
@@ -41,7 +38,7 @@ async def take_out(services: Services, owner: Owner, *, limit: int) -> bytes:
     }
     for model in await services.store.models(owner):
         if model.owner == owner:
-            for name in ("README.md", "recipe.yaml", "results.csv"):
+            for name in ("README.md", "recipe.yaml", "results.csv", *WEIGHTS):
                 files[f"modelos/{model.adapter_name}/{name}"] = f"{model.adapter_path}/{name}"
     return await asyncio.to_thread(_pack, services, json.dumps(rows, ensure_ascii=False, indent=1), files, limit)
 
@@ -49,6 +46,13 @@ async def take_out(services: Services, owner: Owner, *, limit: int) -> bytes:
 def _file_name(name: str) -> str:
     """A name that a person chose, as a name inside an archive: no folders, no surprises."""
     return "".join(c if c.isalnum() or c in " ._-" else "_" for c in name).strip(". ")[:80] or "datos"
+
+
+def _how_to_get(name: str) -> str:
+    """Where something is to be had that did not fit."""
+    if name.startswith("datos/"):
+        return "descárgalo con /datos ver, botón «Descargar»"
+    return "descárgalo con /modelos exportar; si tampoco cabe, pídeselo a quien administra el bot"
 
 
 def _pack(services: Services, rows: str, files: dict[str, str], limit: int) -> bytes:
@@ -64,52 +68,12 @@ def _pack(services: Services, rows: str, files: dict[str, str], limit: int) -> b
         archive.writestr("LEEME.txt", README)
         archive.writestr("filas.json", rows)
         for name, path in sorted(found.items(), key=lambda item: item[1].stat().st_size):
-            # Text shrinks to a third or less; a quarter of a megabyte is left for the directory of the archive.
-            if buffer.tell() + path.stat().st_size // 3 > limit - 2**18:
+            # Text shrinks to a third or less and weights hardly; a quarter of a megabyte is left for the directory.
+            shrunk = path.stat().st_size // (1 if name.endswith(".safetensors") else 3)
+            if buffer.tell() + shrunk > limit - 2**18:
                 left_out.append(name)
                 continue
             archive.write(path, name)
         if left_out:
-            archive.writestr("omitidos.txt", "\n".join(left_out) + "\n")
+            archive.writestr("omitidos.txt", "".join(f"{name}: {_how_to_get(name)}\n" for name in left_out))
     return buffer.getvalue()
-
-
-async def erase(services: Services, owner: Owner) -> dict[str, int]:
-    """Erase a person from a server for good: how many rows went, by table."""
-    store = services.store
-    datasets = await store.datasets(owner)
-    models = [model for model in await store.models(owner) if model.owner == owner]
-    jobs = await store.jobs(owner)
-    for job in jobs:
-        if not job.state.terminal:
-            await store.request_cancel(job.id, owner)
-            try:
-                await asyncio.to_thread(services.queue.request_stop, job.id, job.attempt, "cancelled")
-            except QueueUnavailable:  # its events find no job any more, and its adapter no model
-                log.warning("a job of an erased person may still run", extra={"job": job.id})
-    counts = await store.erase(owner)
-    drafts = await store.states("draft:")
-    mine = [key for key, text in drafts.items() if Draft.model_validate_json(text).owner == owner]
-    await store.forget_states(*mine, *(f"told:{job.id}" for job in jobs))
-    for model in models:
-        try:
-            await services.engine.unload(model.adapter_name)
-        except AfinaError:
-            log.info("adapter %s was not unloaded", model.adapter_name)
-    await asyncio.to_thread(
-        _delete_files,
-        services,
-        [*(dataset.path for dataset in datasets), *(model.adapter_path for model in models)],
-        [services.settings.data_dir / "jobs" / job.id for job in jobs],
-    )
-    return counts
-
-
-def _delete_files(services: Services, paths: Iterable[str], folders: Iterable[Path]) -> None:
-    for path in paths:
-        try:
-            services.artifacts.delete(path)
-        except (OSError, AfinaError):
-            log.exception("%s could not be deleted", path)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -78,7 +78,7 @@ class ProgressFeed:
         cursor = await self._store.get_state(CURSOR) or "0"
         entries = await asyncio.to_thread(self._queue.read_events, cursor, block_ms)
         if entries:
-            changed = await self._store.apply_events([event for _, event in entries])
+            changed = await self._store.apply_events([event for _, event in entries if event is not None])
             await self._store.set_state(CURSOR, entries[-1][0])
             for job in changed:
                 await self.announce(job)

@@ -30,6 +30,7 @@ from jobs.contract import Event, EventType
 EVENTS_FILE = "events.jsonl"
 LOCK_FILE = "lock"
 STREAM = "afina:events"
+ERASED = "afina:erased"  # sorted set: id of a job that was deleted for good → Unix seconds when (`jobs.erased`)
 STREAM_LENGTH = 50_000  # events that Redis keeps; older ones are in the files
 KEEP_SECONDS = 7 * 86_400  # for how long Redis remembers an attempt
 LAST_WORDS = (EventType.RESULT, EventType.STOPPED, EventType.FAILED)
@@ -170,6 +171,8 @@ class EventWriter:
         key = sent_key(self._job_id, self._attempt)
         with self._sending:
             try:
+                if self._redis.zscore(ERASED, self._job_id) is not None:
+                    return True  # nobody may hear of it any more
                 got = int(self._redis.get(key) or 0)
                 for event in self._events[got:]:
                     with self._redis.pipeline(transaction=True) as pipeline:

@@ -8,7 +8,7 @@ nothing: which job goes when, and what a state means, is the scheduler's busines
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import redis
@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 
 from jobs.attempt import KEEP_SECONDS, STREAM, Control, EventWriter, connect, stop_key
 from jobs.contract import QUEUE_NAME, TRAIN_FUNCTION, Event, TrainRequest, WorkerInfo
+from jobs.erased import forget
 from jobs.errors import QueueUnavailable
 
 __all__ = ["WORKER_KEY", "Control", "EventWriter", "Queue", "QueueState"]
@@ -122,19 +123,22 @@ class Queue:
                 infos.append(WorkerInfo.model_validate_json(value or b""))
         return sorted(infos, key=lambda info: info.name)
 
-    def read_events(self, after_id: str = "0", block_ms: int = 1000, count: int = 500) -> list[tuple[str, Event]]:
-        """Events after a position in the stream, oldest first; unreadable ones are left out.
+    def forget(self, job_ids: Collection[str]) -> None:
+        """Take everything about jobs that do not run any more out of Redis, and have workers clear their disks."""
+        with _answering():
+            forget(self._redis, job_ids)
+
+    def read_events(
+        self, after_id: str = "0", block_ms: int = 1000, count: int = 500
+    ) -> list[tuple[str, Event | None]]:
+        """(position, event) after a position in the stream, oldest first; None: something that is no event.
 
         Waits `block_ms` for the first one; 0: not at all.
         """
         with _answering():
             answer: Any = self._redis.xread({STREAM: after_id}, count=count, block=block_ms or None)
         entries = answer[0][1] if answer else []
-        events = []
-        for entry_id, fields in entries:
-            with contextlib.suppress(ValidationError):
-                events.append((entry_id.decode(), Event.model_validate_json(fields.get(b"event", b""))))
-        return events
+        return [(entry_id.decode(), _event(fields)) for entry_id, fields in entries]
 
     def ping(self) -> bool:
         """Does Redis answer? Never raises."""
@@ -149,6 +153,13 @@ class Queue:
     def _queue(self, worker: str | None) -> rq.Queue:
         name = f"{self._name}:{worker}" if worker else self._name
         return rq.Queue(name, connection=self._redis, serializer=JSONSerializer)
+
+
+def _event(fields: dict[bytes, bytes]) -> Event | None:
+    try:
+        return Event.model_validate_json(fields.get(b"event", b""))
+    except ValidationError:
+        return None
 
 
 @contextlib.contextmanager

@@ -158,6 +158,7 @@ class RedisServer:
             "dir": str(self._folder.resolve()),
             "appendonly": "yes",
             "appendfsync": "everysec",
+            "aof-use-rdb-preamble": "no",  # a rewritten file holds commands, and nothing that was deleted
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",

@@ -43,6 +43,7 @@ from jobs.attempt import (
     stop_kind,
 )
 from jobs.contract import QUEUE_NAME, TRAIN_FUNCTION, EventType, TrainRequest, WorkerInfo
+from jobs.erased import clear_work, erased_jobs
 from jobs.logs import about
 from jobs.orphans import report_orphans, say_died
 from jobs.outages import FORGET_SECONDS, REDIS_ERRORS, PatientWorker
@@ -310,9 +311,17 @@ class SafeWorker(PatientWorker):
         """Short-lived, so that Redis forgets a dead worker soon."""
         if pipeline is None:
             self._introduce()
+            self._clear_erased()
             while self._recent and self._flush(*self._recent[0]) and len(self._recent) > 1:
                 self._recent.popleft()
         super().heartbeat(min(timeout or FORGET_SECONDS, FORGET_SECONDS), pipeline=pipeline)
+
+    def _clear_erased(self) -> None:
+        """Keep nothing of jobs that were deleted for good, and say nothing more about them."""
+        for job_id in erased_jobs(self.connection):
+            for attempt in [one for one in self._recent if one[1] == job_id]:
+                self._recent.remove(attempt)
+            clear_work(self._data, job_id)
 
     def check_for_suspension(self, burst: bool) -> None:
         """`rq suspend` is not ours; but a SIGTERM that came before RQ listened counts."""

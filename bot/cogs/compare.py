@@ -121,7 +121,7 @@ class CompareCog(commands.Cog):
         private = not all(voice.public for voice in voices) and not _is_private(interaction.channel)
         await interaction.response.defer(ephemeral=private, thinking=True)
         await moderation.admit(contest.message, guild_id)
-        await comparisons.save(self.services.store, contest)
+        await comparisons.save(self.services.store, contest, owner_of(interaction))
         columns = [_Column(voice) for voice in order]
         shown = await interaction.followup.send(view=_card(contest, columns), wait=True, ephemeral=private)
         if not private:

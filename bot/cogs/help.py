@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import personal
+from bot import erasing, personal
 from bot.cogs.actions import Action, owner_of, services_of
 from bot.cogs.deleting import Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
@@ -85,7 +85,7 @@ class Erase(Action, cog="mine", verb="erase"):
             raise NotAllowed("Solo esa persona puede borrar lo suyo.")
         await interaction.response.defer()
         workshop = await services.store.workshop(owner)
-        counts = await personal.erase(services, owner)
+        counts = await erasing.erase(services, owner)
         text = (
             f"## Borrado\n{number(counts['datasets'])} de datos, {number(counts['models'])} modelos, "
             f"{number(counts['jobs'])} entrenamientos y {number(counts['votes'] + counts['feedback'])} opiniones."

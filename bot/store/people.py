@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aiosqlite
+
 from bot.records import Owner
 from bot.store.database import Database
+from bot.store.privacy import note_erasure
 from bot.store.spending import carry_over
+from bot.store.transitions import adapter_name
 
 # Tables with columns guild_id and user_id, in an order that foreign keys allow.
-TABLES = ("feedback", "votes", "chats", "models", "jobs", "datasets", "people")
+TABLES = ("departures", "feedback", "votes", "chats", "models", "jobs", "datasets", "people")
 # Columns that hold JSON.
 _JSON = {"report", "request", "error", "evaluation", "parameters", "data", "sources", "event"}
 
@@ -50,6 +54,7 @@ class PeopleRows(Database):
                 "UPDATE audit SET subject_id = NULL WHERE guild_id = ? AND subject_id = ?",
                 (owner.guild_id, owner.user_id),
             )
+            await _note_remains(tx, owner, self.clock())
             for table in TABLES:
                 cursor = await tx.execute(
                     f"DELETE FROM {table} WHERE guild_id = ? AND user_id = ?",  # noqa: S608
@@ -68,6 +73,20 @@ class PeopleRows(Database):
         """Named values whose name begins with `prefix`."""
         rows = await self._all("SELECT key, value FROM state WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
         return {row["key"]: row["value"] for row in rows}
+
+
+async def _note_remains(tx: aiosqlite.Connection, owner: Owner, now: float) -> None:
+    """What of theirs lies outside of the database: in Redis, in the engine, on disks (`bot/erasing.py` sees to it)."""
+    whose = (owner.guild_id, owner.user_id)
+    for row in await tx.execute_fetchall("SELECT path FROM datasets WHERE guild_id = ? AND user_id = ?", whose):
+        await note_erasure(tx, "dataset", row["path"], now)
+    for row in await tx.execute_fetchall("SELECT adapter_name FROM models WHERE guild_id = ? AND user_id = ?", whose):
+        await note_erasure(tx, "adapter", row["adapter_name"], now)
+    jobs = await tx.execute_fetchall("SELECT id, name, attempt FROM jobs WHERE guild_id = ? AND user_id = ?", whose)
+    for row in jobs:
+        await note_erasure(tx, "job", row["id"], now, attempts=row["attempt"])
+        for attempt in range(1, row["attempt"] + 1):  # also what an attempt that was given up has published
+            await note_erasure(tx, "adapter", adapter_name(row["name"], row["id"], attempt), now)
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,11 @@ class ScriptedQueue:
         self._answer()
         self.stops.append((job_id, attempt, kind))
 
+    def forget(self, job_ids: Sequence[str]) -> None:
+        self._answer()
+        self._states = {rq_id: state for rq_id, state in self._states.items() if rq_id.split("-")[0] not in job_ids}
+        self._events = [event for event in self._events if event.job_id not in job_ids]
+
     def workers(self) -> list[WorkerInfo]:
         self._answer()
         return list(self.crew)
