@@ -30,6 +30,8 @@ LINKS = 0.4  # a passage of nothing but links loses this share, unless the quest
 ABOUT_LINKS = "recursos"  # the concept of asking for resources
 DEFINES = 0.6  # what a passage gains whose heading is just the concept of a question «qué es …»
 TOUCHES = 0.2  # the same, when the title of its page, or a heading of names alone, has it among others
+DECLARED = 0.3  # share of the best score that a passage gains whose document says that it answers just this question
+ALIKE = 0.6  # how alike two questions are from which on that counts
 SECTION = 0.1  # share of the best score of its section that a passage gets
 
 _HEADING_LINE = re.compile(r"^(?:#{1,6}\s+(.+)|\*\*([^*\n]{3,80})\*\*:?\s*)$", re.MULTILINE)
@@ -61,6 +63,7 @@ class Index:
         self._defines = self._definitions()
         self._sections = [np.array(numbers) for numbers in self._groups(_section).values()]
         bags = [self._bag(passage) for passage in self.passages]
+        self._declared: list[tuple[frozenset[str], int]] = []  # tokens of a declared question, its passage
         self._fit(bags)
         if questions and bags:
             self._place(questions, bags)
@@ -81,7 +84,11 @@ class Index:
                 continue
             tokens = [*self._analyzer.stems(question), *self._concepts(question)]
             scores = self._raw(dict.fromkeys(tokens, 1.0))
-            bags[max(numbers, key=lambda number: scores[number])].extend(tokens * QUESTION)
+            if _ASKS_WHAT.search(question):
+                scores *= self._gains([token for token in tokens if token.startswith(CONCEPT)])
+            answer = max(numbers, key=lambda number: scores[number])
+            bags[answer].extend(tokens * QUESTION)
+            self._declared.append((frozenset(tokens), answer))
 
     def _definitions(self) -> list[dict[str, float]]:
         """For each passage the concepts that it introduces, and how much it gains for them."""
@@ -157,12 +164,28 @@ class Index:
         if ABOUT_LINKS not in query.named:
             total *= self._prose
         if query.defines:
-            asked = [CONCEPT + concept for concept in query.named]
-            total *= [1 + max((gains.get(concept, 0.0) for concept in asked), default=0.0) for gains in self._defines]
+            total *= self._gains([CONCEPT + concept for concept in query.named])
+        total += DECLARED * total.max(initial=0.0) * self._alike(query)
         section = np.zeros_like(total)
         for numbers in self._sections:
             section[numbers] = total[numbers].max()
         return np.asarray(total + SECTION * section * (total > 0), dtype=np.float32)
+
+    def _gains(self, asked: Sequence[str]) -> Scores:
+        """A factor for each passage: more than 1 where it introduces one of these concepts."""
+        best = [max((gains.get(concept, 0.0) for concept in asked), default=0.0) for gains in self._defines]
+        return 1 + np.array(best, dtype=np.float32)
+
+    def _alike(self, query: Query) -> Scores:
+        """For each passage how much the question is one that it answers, by its document's own word (0–1)."""
+        asked = {token for token in query.tokens if not token.startswith(CONCEPT)}
+        asked |= {CONCEPT + concept for concept in query.named}
+        found = np.zeros(len(self.passages), dtype=np.float32)
+        for tokens, number in self._declared if asked else ():
+            alike = len(asked & tokens) / len(asked | tokens)
+            if alike >= ALIKE:
+                found[number] = max(found[number], alike)
+        return found
 
     def _raw(self, tokens: Mapping[str, float]) -> Scores:
         total = np.zeros(len(self.passages), dtype=np.float32)

@@ -1,34 +1,51 @@
-"""The best sentences of the best passages: an answer without a language model.
+"""The best blocks of the best passages: an answer without a language model.
 
-Rule of this file: every sentence is the course's own. Sentences are chosen by the weight of the question's tokens that
-they hold, kept in reading order, and never taken out of the middle of a list or of code.
+Rule of this file: every sentence is the course's own and stands in its own order. A quotation begins where a block
+begins, or at a sentence that leans on none before it, and never ends with a line that announces something.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.course.analysis import Analyzer
+from bot.course.blocks import Block, blocks, written
 from bot.course.glossary import Glossary
 from bot.course.passage import Passage
 from bot.course.query import CONCEPT, Query
-from bot.course.splitting import plain
 
 SHORT = 850  # characters of the short answer
 LONG = 1700  # of the longer one
-NEAR = 0.7  # a further passage is quoted when it comes so close to the best one
-CODE = 500  # a longer code block is not quoted in the short answer
+ENOUGH = 380  # characters from which on one passage is answer enough, unless two things are compared
+NEAR = 0.8  # a further passage is quoted when it comes so close to the best one
+WORTH = 0.5  # a further block of a passage, likewise
+FIRST = 1.15  # what the first block of a passage gains: sections begin with their answer
+LEANING = 0.6  # what is left of a paragraph that cannot be understood alone
+UNDER = 0.6  # how much of a heading's weight its blocks have
+CODE = 650  # a longer code block is not quoted in the short answer
+FORMULA = 200  # a code block up to this length is quoted with its lead, whatever was asked
 
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+(?=[A-ZÁÉÍÓÚÑ¿¡«\"*`(])")
-_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-_DIVIDER = re.compile(r"^(?=.*---)[\s:|-]+$")
-_ITEM = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
-_HEADING = re.compile(r"^#{1,6}\s|^\*\*[^*]{3,80}\*\*:?$")
-_WORD = re.compile(r"\w+")
 _DEFINING = frozenset({"es", "son", "significa", "consiste", "permite", "describe", "describen"})
-_ASKS_FOR_CODE = re.compile(r"c[oó]digo|script|comando|instal|ejemplo|formato|jsonl|plantilla|config|python", re.I)
+_WORD = re.compile(r"\w+")
+_ASKS_FOR_CODE = re.compile(
+    r"c[oó]digo|script|comando|instal|ejemplo|formato|jsonl|plantilla|config|python|c[oó]mo \w+o\b", re.I
+)
+_COMPARES = re.compile(r"\bdiferenci|\bvs\b|\bversus\b|\bcompar|\bcontra\b| o ", re.I)
+# A sentence that begins like this leans on the one before.
+_LEANS = re.compile(
+    r"(?:y|pero|adem[aá]s|tambi[eé]n|as[ií]|entonces|por eso|por (?:lo )?tanto|sin embargo|en cambio|no obstante"
+    r"|de ah[ií]|por ejemplo|es decir|con (?:eso|esto|ella|ello|[eé]l)|en (?:ese|este|esa|esta|estos|esas|ambos)\b.*?"
+    r"|(?:est[eao]s?|es[eao]s?|ambos|ambas|ellos|ellas|otr[oa]s?|l[oa]s? (?:dos|segund[oa]|otr[oa])|su|sus|se|lo|la|los"
+    r"|las) (?=[a-záéíóúñ]+)|eso|esto|ah[ií]|casi siempre|si no)\b",
+    re.I,
+)
+_ARTICLE = re.compile(r"(?:la|los|las|lo) (?!que\b)\w+", re.I)
+
+
+Scale = dict[str, float]  # token of a question → factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,96 +65,121 @@ class Quoter:
     def quotes(self, query: Query, passages: Sequence[Passage], *, room: int = SHORT, most: int = 2) -> list[Quote]:
         """At most `most` quotes that fit `room` characters together, best passage first."""
         best = passages[0].score if passages else 0.0
-        near = [passage for passage in passages if passage.score >= NEAR * best][: most + 1]
+        compares = bool(_COMPARES.search(query.question))
         quotes: list[Quote] = []
         left = room
-        for passage in near:
-            share = left if len(near) == 1 else max(left * 2 // 3, 200)
-            quote = self._quote(query, passage, share)
-            if quote and len(quote.text) <= left and self._adds(quote, quotes):
+        for passage in passages[: most + 2]:
+            if quotes and (passage.score < NEAR * best or left < 150):
+                break
+            quote = self._quote(query, passage, min(left, room * 4 // 5))
+            if quote and self._adds(quote, quotes):
                 quotes.append(quote)
                 left -= len(quote.text) + 8
-            if len(quotes) == most or left < 150:
+            if len(quotes) == most or (not compares and most == 2 and room - left >= ENOUGH):
                 break
         return quotes
 
     @staticmethod
     def _adds(quote: Quote, quotes: Sequence[Quote]) -> bool:
         """Whether it says something else, and nearly as much to the point."""
-        return all(quote.text not in other.text and quote.score >= NEAR * other.score for other in quotes[:1])
+        return all(
+            quote.text not in other.text and other.text not in quote.text and quote.score >= NEAR * other.score
+            for other in quotes
+        )
 
     def _quote(self, query: Query, passage: Passage, room: int) -> Quote | None:
-        code = ""
-        if (fence := _FENCE.search(passage.text)) and _ASKS_FOR_CODE.search(query.question):
-            code = fence.group() if len(fence.group()) <= min(CODE, room - 100) else ""
-        sentences = list(_sentences(passage.text))
-        if not sentences and not code:
+        found = self._quotable(query, passage, room)
+        if not found:
             return None
-        weighed = [(self._weight(query, text) * (1 if place else 1.15), place) for place, text in enumerate(sentences)]
-        top = max(weighed, default=(0.0, 0))[0]
-        chosen: list[int] = []
-        used = len(code)
-        for weight, place in sorted(weighed, key=lambda entry: (-entry[0], entry[1])):
-            fits = used + len(sentences[place]) + 1 <= room
-            if fits and (weight >= 0.45 * top or len(chosen) < 2) and len(chosen) < 4:
-                chosen.append(place)
-                used += len(sentences[place]) + 1
-        text = _join([sentences[place] for place in sorted(chosen)])
-        text = f"{text}\n{code}".strip() if code else text
-        return Quote(passage=passage, text=text, score=top) if text else None
+        scale = self._scale(query, found)
+        weights = [
+            self._block_weight(scale, query, block) * (1 if at else FIRST) * (LEANING if leans(block.text) else 1)
+            for at, block in enumerate(found)
+        ]
+        top = max(range(len(found)), key=lambda place: (weights[place], -place))
+        start = top
+        while (
+            start and leans(found[start].text) and sum(len(block.text) for block in found[start - 1 : top + 1]) < room
+        ):
+            start -= 1
+        text, heading = "", None
+        for at in range(start, len(found)):
+            if at > top and (len(text) >= ENOUGH or weights[at] < WORTH * weights[top]):
+                break
+            more = self._cut(scale, query, found[at], room - len(text) - 1, above=heading)
+            if not more:
+                break
+            text, heading = f"{text}\n{more}".strip(), found[at].heading
+        return Quote(passage=passage, text=text, score=self._block_weight({}, query, found[top])) if text else None
 
-    def _weight(self, query: Query, sentence: str) -> float:
-        stems = self._analyzer.stems(sentence)
-        named = self._glossary.find(self._analyzer.sequence(sentence))
-        held = set(stems) | {CONCEPT + concept for concept, _ in named}
-        total = sum(weight for token, weight in query.tokens.items() if token in held)
+    @staticmethod
+    def _quotable(query: Query, passage: Passage, room: int) -> list[Block]:
+        """The blocks of a passage; code only where it was asked for, or as a short thing that a sentence introduces."""
+        wanted = CODE if _ASKS_FOR_CODE.search(query.question) else 0
+
+        def fits(block: Block) -> bool:
+            longest = max(wanted, FORMULA if block.lead else 0)
+            return block.kind != "code" or len(block.text) <= min(longest, room)
+
+        return [block for block in blocks(passage.text) if fits(block)]
+
+    def _cut(self, scale: Scale, query: Query, block: Block, room: int, *, above: str | None = None) -> str:
+        """As much of a block as fits: all of it, its best run of sentences, or its best items in their order. `above`
+        is the heading that stands there already."""
+        if len(text := _introduced(block, range(len(block.parts)), above)) <= room:
+            return text
+        if block.kind == "code":
+            return ""
+        weights = [self._weight(scale, query, part) for part in block.parts]
+        if block.kind == "prose":
+            start = max(range(len(weights)), key=lambda place: (weights[place], -place))
+            while start and leans(block.parts[start]):
+                start -= 1
+            order = list(range(start, len(weights)))
+        else:
+            order = sorted(range(len(weights)), key=lambda place: (-weights[place], place))
+        chosen: list[int] = []
+        for place in order:
+            if len(_introduced(block, sorted([*chosen, place]), above)) > room:
+                break
+            chosen.append(place)
+        return _introduced(block, sorted(chosen), above) if chosen else ""
+
+    def _scale(self, query: Query, found: Sequence[Block]) -> Scale:
+        """How much a token of the question counts in this passage: more where few of its blocks hold it."""
+        held = [self._held(" ".join((block.heading, block.lead, *block.parts))) for block in found]
+        counts = {token: sum(token in tokens for tokens in held) for token in query.tokens}
+        return {token: 1 + math.log(len(found) / count) for token, count in counts.items() if count}
+
+    def _block_weight(self, scale: Scale, query: Query, block: Block) -> float:
+        heading = UNDER * self._weight(scale, query, block.heading) if block.heading else 0.0
+        lead = [block.lead] if block.lead else []
+        return heading + max(self._weight(scale, query, part) for part in (*lead, *block.parts))
+
+    def _weight(self, scale: Scale, query: Query, sentence: str) -> float:
+        held = self._held(sentence)
+        total = sum(weight * scale.get(token, 1.0) for token, weight in query.tokens.items() if token in held)
         if query.defines and not _DEFINING.isdisjoint(_WORD.findall(sentence)[1:11]):
             total *= 1.3
-        return total / (1 + len(stems) / 60)
+        return total / (1 + len(held) / 60)
+
+    def _held(self, text: str) -> set[str]:
+        named = self._glossary.find(self._analyzer.sequence(text))
+        return {*self._analyzer.stems(text), *(CONCEPT + concept for concept, _ in named)}
 
 
-def _sentences(markdown: str) -> Iterator[str]:
-    """Sentences, list items («• …») and table rows («• **first cell**: the others») of a text; no headings, no code."""
-    lines = _FENCE.sub("\n", markdown).splitlines()
-    columns: list[str] = []  # names of the columns of the table that we are in
-    for number, raw in enumerate(lines):
-        line = raw.strip()
-        after = lines[number + 1].strip() if number + 1 < len(lines) else ""
-        if not line or _HEADING.match(line) or _DIVIDER.match(line):
-            continue
-        if line.startswith("|"):
-            if _DIVIDER.match(after):
-                columns = _cells(line)
-            else:
-                yield from _row(_cells(line), columns)
-        elif item := _ITEM.match(line):
-            yield f"• {plain(line[item.end() :])}"
-        else:
-            text = plain(line.lstrip("> "))
-            yield from (sentence.strip() for sentence in _SENTENCE_END.split(text) if sentence.strip())
+def _introduced(block: Block, chosen: Sequence[int], above: str | None) -> str:
+    """Items stand under their lead, else under their heading; a question that heads a paragraph stays with it."""
+    text = written(block, chosen)
+    asks = block.heading.startswith("¿")
+    if not block.heading or block.heading == above or not (asks or (block.kind == "list" and not block.lead)):
+        return text
+    return f"**{block.heading.rstrip(':')}**{' ' if block.kind == 'prose' else chr(10)}{text}"
 
 
-def _cells(line: str) -> list[str]:
-    return [plain(cell) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
-
-
-def _row(cells: list[str], columns: list[str]) -> Iterator[str]:
-    """A row as a list item; in wide tables each cell says its column."""
-    first, *others = cells
-    if len(columns) == len(cells) > 2:
-        others = [f"{name} {cell}" if name else cell for name, cell in zip(columns[1:], others, strict=True) if cell]
-    said = " · ".join(cell for cell in others if cell)
-    name = first.strip("*")
-    if name or said:
-        yield f"• **{name}**: {said}" if name and said else f"• {name or said}"
-
-
-def _join(sentences: list[str]) -> str:
-    text = ""
-    for sentence in sentences:
-        item = sentence.startswith("• ")
-        text += ("\n" if item or "\n• " in text or text.startswith("• ") else " ") + sentence
-    return text.strip()
+def leans(sentence: str) -> bool:
+    """Whether a sentence needs the one before it to be understood."""
+    return bool(_LEANS.match(sentence)) and not _ARTICLE.match(sentence)
 
 
 def details(passages: Sequence[Passage], room: int = LONG) -> str:
