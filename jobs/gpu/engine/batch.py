@@ -2,7 +2,8 @@
 
 Rule of this file: plain synchronous torch on one thread; no queue, no HTTP, no text. Whatever the mix of adapters,
 lengths and joining times, each row gets the tokens that `generate` would give it alone (up to rounding, since sums are
-taken in another order).
+taken in another order). A long prompt is read a chunk at a time between the steps of the others, so that it stalls
+nobody; how prompts are read is in `prefill`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from jobs.gpu.engine.adapters import Adapter
 from jobs.gpu.engine.cache import Row, RowCache
 from jobs.gpu.engine.lora import LoraRows, linear_sites
+from jobs.gpu.engine.prefill import Reading, read_together
 from jobs.gpu.engine.prefix import PrefixStore
 from jobs.gpu.engine.sampling import Sampling, choose
+
+# What a process with torch takes beside its models: the CUDA context and its kernels; libraries.
+_RUNTIME = {"cuda": 700 * 2**20, "cpu": 500 * 2**20, "mps": 500 * 2**20}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -59,15 +63,23 @@ class Batch:
     """The rows of one model, and the passes over them."""
 
     def __init__(
-        self, model: Any, *, max_rows: int = 32, prefill_tokens: int = 2048, prefix_tokens: int = 16384
+        self,
+        model: Any,
+        *,
+        max_rows: int = 32,
+        prefill_tokens: int = 2048,
+        prefill_chunk: int = 512,
+        prefix_tokens: int = 16384,
     ) -> None:
         self.model = model
         self.sites = linear_sites(model)
         self.max_rows = max_rows
         self._prefill_tokens = prefill_tokens
+        self._chunk = prefill_chunk
         self._lora = LoraRows(model, self.sites)
         self._cache = RowCache()
         self._prefixes = PrefixStore(prefix_tokens)
+        self._long: tuple[Request, Reading] | None = None  # a long prompt that is being read
         self.rows: list[Request] = []
 
     def close(self) -> None:
@@ -79,40 +91,91 @@ class Batch:
     def device(self) -> torch.device:
         return self.model.device
 
-    def admit(self, waiting: Sequence[Request], cells: int) -> list[Request]:
-        """Which of the waiting requests, in order, may join now: rows are free and `cells` (rows x columns) suffice.
+    def bytes(self, cells: int) -> int:
+        """What the model takes of its device, with `cells` tokens of running answers, what is remembered of earlier
+        ones and the adapters of every row."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        token = 2 * config.num_hidden_layers * heads * size * self.model.dtype.itemsize
+        weights = self.model.get_memory_footprint()
+        return int(weights + token * (cells + self._prefixes.budget) + self._lora.bytes + _RUNTIME[self.device.type])
 
-        They share one padded pass, so it stays below a number of tokens, and the shortest is at least half as long as
-        the longest. The first one always goes if the batch is empty.
+    @property
+    def idle(self) -> bool:
+        return not self.rows and self._long is None
+
+    def admit(self, waiting: Sequence[Request], cells: int) -> list[Request]:
+        """Which of the waiting requests may join now: rows are free and `cells` (rows x columns) suffice.
+
+        In order, but for long prompts: one is read at a time, and shorter ones may overtake the next. Those chosen
+        share one padded pass over what is new in each, so it stays below a number of tokens, and the shortest is at
+        least half as long as the longest. The first one always goes if the batch is empty.
         """
         chosen: list[Request] = []
-        longest = max((request.longest for request in self.rows), default=0)
+        lengths: list[int] = []
+        held = [*self.rows, *([self._long[0]] if self._long else [])]
+        longest = max((request.longest for request in held), default=0)
         for request in waiting:
-            if self._prefixes.longest(request.adapter, request.prompt) and chosen:
-                break  # it goes alone, next
-            rows = len(self.rows) + len(chosen) + 1
+            rows = len(held) + len(chosen) + 1
             longest = max(longest, request.longest)
             if rows > self.max_rows or (rows > 1 and rows * longest > cells):
                 break
-            lengths = [len(other.prompt) for other in (*chosen, request)]
-            if chosen and (len(lengths) * max(lengths) > self._prefill_tokens or 2 * min(lengths) < max(lengths)):
+            new = len(request.prompt) - self._known(request)[0]
+            if new > self._chunk:
+                if self._long is None and not chosen:
+                    return [request]
+                continue
+            count, most, least = len(chosen) + 1, max([*lengths, new]), min([*lengths, new])
+            if chosen and (count * most > self._prefill_tokens or 2 * least < most):
                 break
             chosen.append(request)
-            if len(chosen) == 1 and self._prefixes.longest(request.adapter, request.prompt):
-                break
+            lengths.append(new)
         return chosen
 
     @torch.inference_mode()
-    def join(self, requests: Sequence[Request]) -> None:
-        """Read the prompts of `requests`, give each its first token and let it take part from now on."""
+    def join(self, requests: Sequence[Request]) -> int:
+        """Read the prompts of `requests`, give each its first token and let it take part from now on.
+
+        Of a long prompt only the first chunk is read; `read_on` does the rest. Returns the tokens that were read.
+        """
+        known = [self._known(request) for request in requests]
+        for request, (count, _) in zip(requests, known, strict=True):
+            request.cached = count
+        if len(requests) == 1 and len(requests[0].prompt) - requests[0].cached > self._chunk:
+            self._long = requests[0], Reading(requests[0].prompt, known[0])
+            return self.read_on()
         first = len(self.rows)
         for offset, request in enumerate(requests):
             self._lora.place(first + offset, request.adapter)
-        logits, caches = self._read(requests, first)
+        with self._lora.rows(first, first + len(requests)):
+            logits, caches = read_together(self.model, [request.prompt for request in requests], known)
         for cache in caches:
             self._cache.join(cache)
         self.rows.extend(requests)
         self._deliver(requests, logits)
+        return sum(len(request.prompt) - request.cached for request in requests)
+
+    @torch.inference_mode()
+    def read_on(self) -> int:
+        """One more chunk of the long prompt in progress; with the last one it joins. Returns the tokens read."""
+        if self._long is None:
+            return 0
+        request, reading = self._long
+        if request.cancelled:
+            self._long = None
+            request.deliver(Delivery(finish="abort"))
+            return 0
+        before = reading.done
+        with self._lora.all(request.adapter):
+            logits = reading.chunk(self.model, self._chunk)
+        if logits is not None:
+            self._lora.place(len(self.rows), request.adapter)
+            self._cache.join(reading.row())
+            self._long = None
+            self.rows.append(request)
+            self._deliver([request], logits)
+        return reading.done - before
 
     @torch.inference_mode()
     def step(self) -> None:
@@ -137,42 +200,20 @@ class Batch:
         self._deliver(list(self.rows), output.logits[:, -1])
 
     def fail(self, message: str) -> None:
-        """End every row with an error and start afresh; after a pass that went wrong."""
-        for request in self.rows:
+        """End every request with an error and start afresh; after a pass that went wrong."""
+        for request in [*self.rows, *([self._long[0]] if self._long else [])]:
             request.deliver(Delivery(finish="error", error=message))
         self.rows.clear()
+        self._long = None
         self._cache.clear()
 
-    def _read(self, requests: Sequence[Request], first: int) -> tuple[Tensor, list[Row]]:
-        """The logits after each prompt [requests, vocabulary], and each prompt's keys and values."""
-        known = self._prefixes.longest(requests[0].adapter, requests[0].prompt) if len(requests) == 1 else None
-        lengths = [len(request.prompt) for request in requests]
-        longest = max(lengths)
-        cache = DynamicCache()
-        done = 0
-        if known is not None:
-            done, row = known
-            requests[0].cached = done
-            for layer, (keys, values) in enumerate(row):
-                cache.update(keys[None, :, :done], values[None, :, :done], layer)
-        device = self.device
-        ids = torch.tensor([[0] * (longest - len(r.prompt)) + r.prompt for r in requests], device=device)
-        mask = torch.tensor([[0] * (longest - length) + [1] * length for length in lengths], device=device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        with self._lora.rows(first, first + len(requests)):
-            output = self.model(
-                input_ids=ids[:, done:],
-                attention_mask=mask,
-                position_ids=positions[:, done:],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-        rows = [
-            [(layer.keys[i, :, longest - length :], layer.values[i, :, longest - length :]) for layer in cache.layers]
-            for i, length in enumerate(lengths)
-        ]
-        return output.logits[:, -1], rows
+    def holds(self, request: Request) -> bool:
+        """Whether it takes part: `fail` ends it."""
+        return request in self.rows or (self._long is not None and self._long[0] is request)
+
+    def _known(self, request: Request) -> tuple[int, Row]:
+        """How many tokens of its prompt an earlier turn has left, and where."""
+        return self._prefixes.longest(request.adapter, request.prompt) or (0, [])
 
     def _deliver(self, requests: Sequence[Request], logits: Tensor) -> None:
         """Choose and hand out a token for each of `requests` (the last rows, or all of them)."""

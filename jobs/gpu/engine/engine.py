@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from jobs.gpu.engine.adapters import Adapter, AdapterRefused, Library, Place, inside, read_adapter, read_config
-from jobs.gpu.engine.batch import Batch, Delivery, Request
+from jobs.gpu.engine.adapters import Adapter, AdapterRefused, inside, read_config
+from jobs.gpu.engine.base import Base
+from jobs.gpu.engine.batch import Delivery, Request
 from jobs.gpu.engine.loop import Loop
 from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.prompt import Prompter, TextStream
@@ -44,19 +46,6 @@ class TooLong(Exception):
 
 class GenerationFailed(Exception):
     """The answer broke off inside the engine."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Base:
-    """One base model in memory."""
-
-    id: str
-    batch: Batch
-    prompter: Prompter
-    library: Library
-    context: int  # tokens
-    stop_tokens: frozenset[int]
-    prompters: dict[Path, Prompter] = field(default_factory=dict)  # of adapters with a tokenizer of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +98,8 @@ class Engine:
         self._bases: OrderedDict[str, Base] = OrderedDict()
         self._loading = asyncio.Lock()  # one load of a base or an adapter at a time
         self._sleeping = False
+        self._bytes: int | None = None  # what it takes awake, when last looked at
+        self._device: str | None = None
         self.loop = Loop(max_waiting=options.max_waiting, cells=options.cells, prefill_tokens=options.prefill_tokens)
 
     async def start(self) -> None:
@@ -144,6 +135,7 @@ class Engine:
         base = await self._base(self._base_of(await asyncio.to_thread(read_config, folder)))
         async with self._loading:
             await asyncio.to_thread(base.library.load, name, folder)
+            base.prompters[folder] = await asyncio.to_thread(base.prompter_in, folder)
         self.adapters[name] = Known(base.id, folder, int(time.time()))
 
     def unload_adapter(self, name: str) -> None:
@@ -176,7 +168,7 @@ class Engine:
         async with self._loading:
             adapter = await asyncio.to_thread(base.library.get, name, known.folder)
             if known.folder not in base.prompters:
-                base.prompters[known.folder] = await asyncio.to_thread(_prompter, known.folder, base.prompter)
+                base.prompters[known.folder] = await asyncio.to_thread(base.prompter_in, known.folder)
         return Target(base, adapter, base.prompters[known.folder])
 
     async def generate(self, target: Target, prompt: list[int], sampling: Sampling) -> AsyncIterator[Piece]:
@@ -239,13 +231,30 @@ class Engine:
     async def sleep(self) -> None:
         """Give all memory back; running answers end with an error."""
         async with self._loading:
+            self.footprint()
             self._sleeping = True
             while self._bases:
                 await self._drop(next(iter(self._bases)))
 
     async def wake_up(self) -> None:
+        """Take the memory back; asleep still, if that fails.
+
+        Raises:
+            jobs.errors.DoesNotFit: somebody else has it.
+        """
         self._sleeping = False
-        await self._base(self.default_base)
+        try:
+            await self._base(self.default_base)
+        except BaseException:
+            self._sleeping = True
+            raise
+
+    def footprint(self) -> dict[str, Any]:
+        """Where the engine lives and how many bytes it takes there when it is awake, running answers at their most."""
+        if not self._sleeping and self._bases:
+            self._bytes = sum(base.batch.bytes(self.options.cells) for base in self._bases.values())
+            self._device = next(iter(self._bases.values())).batch.device.type
+        return {"hostname": socket.gethostname(), "device": self._device, "memory_bytes": self._bytes}
 
     async def _base(self, base_id: str) -> Base:
         """The base, loaded if need be; the least recently used one gives way.
@@ -265,25 +274,7 @@ class Engine:
 
     def _open(self, base_id: str) -> Base:
         model, tokenizer = self._load(base_id)
-        model.eval()
-        options = self.options
-        batch = Batch(
-            model,
-            max_rows=options.max_rows,
-            prefill_tokens=options.prefill_tokens,
-            prefix_tokens=options.prefix_tokens,
-        )
-
-        place = Place(sites=batch.sites, max_rank=options.max_lora_rank, device=model.device, dtype=model.dtype)
-        context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 4096
-        return Base(
-            id=base_id,
-            batch=batch,
-            prompter=Prompter(tokenizer),
-            library=Library(lambda name, folder: read_adapter(name, folder, place), options.max_loras),
-            context=min(context, options.max_model_len or context),
-            stop_tokens=_stop_tokens(model),
-        )
+        return Base.of(base_id, model, tokenizer, self.options)
 
     async def _drop(self, base_id: str) -> None:
         base = self._bases.pop(base_id)
@@ -311,18 +302,3 @@ class Engine:
             if named == base_id or Path(named).name in (base_id, base_id.replace("/", "--")):
                 return base_id
         raise AdapterRefused(f"the adapter was made for the base '{named}', which is not served here.")
-
-
-def _prompter(folder: Path, base: Prompter) -> Prompter:
-    """The adapter's own tokenizer and template, if its folder has them."""
-    from transformers import AutoTokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        return base
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return Prompter(tokenizer)
-
-
-def _stop_tokens(model: Any) -> frozenset[int]:
-    ends = model.generation_config.eos_token_id
-    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])

@@ -84,7 +84,7 @@ class Loop:
 
     def idle(self, batch: Batch) -> bool:
         """No request runs or waits in `batch`; ask on this thread."""
-        return not batch.rows and not self._waiting.get(batch)
+        return batch.idle and not self._waiting.get(batch)
 
     def drop(self, batch: Batch, message: str) -> None:
         """End whatever runs and waits in `batch`; ask on this thread."""
@@ -98,7 +98,8 @@ class Loop:
             for batch in [batch for batch in self._waiting if not self.idle(batch)]:
                 try:
                     self._admit(batch)
-                    batch.step()
+                    if batch.rows:
+                        batch.step()
                 except Exception:
                     log.exception("a pass of the engine failed")
                     batch.fail("The engine failed while it computed this answer.")
@@ -123,7 +124,7 @@ class Loop:
     def _admit(self, batch: Batch) -> None:
         """Let waiting requests join, up to so many prompt tokens before the others get their next token."""
         waiting = self._waiting[batch]
-        read = 0
+        read = batch.read_on()
         while waiting and read < self._prefill_tokens:
             for request in [request for request in waiting if request.cancelled]:
                 waiting.remove(request)
@@ -132,17 +133,16 @@ class Loop:
             chosen = batch.admit(waiting, self._cells)
             if not chosen:
                 return
-            for _ in chosen:
-                waiting.popleft()
+            for request in chosen:
+                waiting.remove(request)
             self._joined(len(chosen))
             try:
-                batch.join(chosen)
+                read += batch.join(chosen)
             except Exception:
                 for request in chosen:
-                    if request not in batch.rows:
+                    if not batch.holds(request):
                         request.deliver(Delivery(finish="error", error="The engine could not read this prompt."))
                 raise
-            read += sum(len(request.prompt) - request.cached for request in chosen)
 
     def _joined(self, count: int) -> None:
         with self._lock:

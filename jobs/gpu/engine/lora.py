@@ -2,8 +2,9 @@
 
 Rule of this file: the transformers model stays as it is; a forward hook on each linear layer adds
 `x A[i]^T B[i]^T` with two batched products over all the rows, whatever adapter each row has and whatever its rank
-(lower ranks are padded with zeros, the base is all zeros). There is no loop over adapters. The stacks hold one place
-per row of the batch, so that joining costs one copy of one adapter and a step costs no gathering at all.
+(lower ranks are padded with zeros, the base is all zeros). Where a row's adapter is a DoRA, the layer's own product is
+scaled first; every other row's scale is 1. There is no loop over adapters. The stacks hold one place per row of the
+batch, so that joining costs one copy of one adapter and a step costs no gathering at all.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class _Span:
     stop: int
     rank: int  # highest among those rows
     only: Adapter | None  # set when all the rows share one adapter
+    scaled: bool  # a DoRA is among them
 
 
 class LoraRows:
@@ -49,6 +51,7 @@ class LoraRows:
         self._rows: list[Adapter | None] = []  # what place i holds; None: zeros
         self._rank = 0  # places have room for this rank
         self._stacks: dict[str, tuple[Tensor, Tensor]] = {}  # site -> (A [rows, in, rank], B [rows, rank, out])
+        self._scales: dict[str, Tensor] = {}  # site -> [rows, 1, out]; only sites that some DoRA has had
         self._span: _Span | None = None
         self._handles = [
             module.register_forward_hook(self._hook(name), always_call=False) for name, module in sites.items()
@@ -59,7 +62,13 @@ class LoraRows:
         for handle in self._handles:
             handle.remove()
         self._stacks.clear()
+        self._scales.clear()
         self._rows.clear()
+
+    @property
+    def bytes(self) -> int:
+        """Of the stacks."""
+        return sum(side.numel() * side.element_size() for pair in self._stacks.values() for side in pair)
 
     def place(self, row: int, adapter: Adapter | None) -> None:
         """Let `row` of the batch go through `adapter` (None: the base alone)."""
@@ -75,6 +84,8 @@ class LoraRows:
             a[row, :, :rank] = pair[0].T
             b[row, :rank] = pair[1].T
             b[row, rank:].zero_()
+        for site, scales in self._scales.items():
+            scales[row] = adapter.scales.get(site, 1.0) if adapter else 1.0
         self._rows[row] = adapter
 
     def move(self, source: int, target: int) -> None:
@@ -87,7 +98,19 @@ class LoraRows:
         held = self._rows[start:stop]
         rank = max((adapter.rank for adapter in held if adapter), default=0)
         only = held[0] if held and all(adapter is held[0] for adapter in held) else None
-        self._span = _Span(start, stop, rank, only) if rank else None
+        scaled = any(adapter.scales for adapter in held if adapter)
+        with self._applied(_Span(start, stop, rank, only, scaled) if rank else None):
+            yield
+
+    @contextmanager
+    def all(self, adapter: Adapter | None) -> Iterator[None]:
+        """Apply one adapter to every row of the forward passes inside; it needs no place."""
+        with self._applied(_Span(0, 0, adapter.rank, adapter, bool(adapter.scales)) if adapter else None):
+            yield
+
+    @contextmanager
+    def _applied(self, span: _Span | None) -> Iterator[None]:
+        self._span = span
         try:
             yield
         finally:
@@ -103,8 +126,12 @@ class LoraRows:
         new_sites = [site for site in adapter.weights if site not in self._stacks] if adapter else []
         if (rows, rank) != (len(self._rows), self._rank):
             self._stacks = {site: self._grown(site, rows, rank) for site in self._stacks}
+            self._scales = {site: self._more_scales(site, rows) for site in self._scales}
         for site in new_sites:
             self._stacks[site] = self._grown(site, rows, rank)
+        for site in adapter.scales if adapter else ():
+            if site not in self._scales:
+                self._scales[site] = self._more_scales(site, rows)
         self._rows += [None] * (rows - len(self._rows))
         self._rank = rank
 
@@ -118,19 +145,37 @@ class LoraRows:
             b[: old_b.shape[0], : old_b.shape[1]] = old_b
         return a, b
 
+    def _more_scales(self, site: str, rows: int) -> Tensor:
+        scales = torch.ones(rows, 1, self._sites[site].out_features, dtype=self._dtype, device=self._device)
+        if site in self._scales:
+            old = self._scales[site]
+            scales[: old.shape[0]] = old
+        return scales
+
     def _hook(self, site: str):  # noqa: ANN202
-        def apply(_module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> Tensor | None:
+        def apply(module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> Tensor | None:
             span = self._span
             if span is None:
                 return None
             if span.only is not None:
                 pair = span.only.weights.get(site)
-                return None if pair is None else output + (inputs[0] @ pair[0].T) @ pair[1].T
+                if pair is None:
+                    return None
+                return _scaled(output, span.only.scales.get(site), module.bias) + (inputs[0] @ pair[0].T) @ pair[1].T
             stack = self._stacks.get(site)
             if stack is None:
                 return None
+            if span.scaled and site in self._scales:
+                output = _scaled(output, self._scales[site][span.start : span.stop], module.bias)
             a = stack[0][span.start : span.stop, :, : span.rank]
             b = stack[1][span.start : span.stop, : span.rank]
             return output.baddbmm_(torch.bmm(inputs[0], a), b)  # fresh from its layer: nobody else holds it
 
         return apply
+
+
+def _scaled(output: Tensor, scale: Tensor | None, bias: Tensor | None) -> Tensor:
+    """`W x + bias` to `scale * (W x) + bias`."""
+    if scale is None:
+        return output
+    return output.mul_(scale) if bias is None else output.mul_(scale).add_(bias * (1 - scale))

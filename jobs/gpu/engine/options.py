@@ -19,6 +19,7 @@ class Options:
     max_waiting: int = 256  # requests that may wait
     cells: int = 65_536  # tokens of keys and values that the running requests may come to hold
     prefill_tokens: int = 2048  # tokens of prompts read between two steps
+    prefill_chunk: int = 512  # tokens of one long prompt read between two steps
     prefix_tokens: int = 16_384  # tokens of finished conversations kept for their next turn
     threads: int | None = None  # of torch
 
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-rows", type=int, default=sizes.max_rows, help="respuestas que avanzan juntas")
     parser.add_argument("--max-model-len", type=int, default=None, help="tokens de pregunta y respuesta")
     parser.add_argument("--max-waiting", type=int, default=sizes.max_waiting, help="peticiones que pueden esperar")
+    parser.add_argument(
+        "--prefill-chunk",
+        type=int,
+        default=sizes.prefill_chunk,
+        help="tokens de una pregunta larga que se leen de cada vez",
+    )
     parser.add_argument("--threads", type=int, default=None, help="hilos de torch")
     parser.add_argument("--four-bit", action="store_true", help="carga las bases en 4 bits")
     parser.add_argument("--embedding-model", type=Path, default=None, help="carpeta de un modelo de embeddings")

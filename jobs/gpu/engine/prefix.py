@@ -2,7 +2,7 @@
 
 Rule of this file: an entry belongs to one adapter (or the base) by identity, so a reloaded adapter never meets the
 state of its namesake. Entries are kept while their tokens fit the budget, the most recently used longest. It pays from
-`WORTH` shared tokens on; below that a shared padded pass is quicker.
+`WORTH` shared tokens on; below that reading anew is as quick as copying.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PrefixStore:
     """At most `budget` tokens of remembered conversations."""
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self.budget = budget
         self._entries: list[_Entry] = []  # least recently used first
         self._tokens = 0
 
@@ -46,13 +46,13 @@ class PrefixStore:
 
     def keep(self, adapter: Adapter | None, tokens: list[int], row: Callable[[], Row]) -> None:
         """Remember a conversation; what is a beginning of it is forgotten."""
-        if not WORTH <= len(tokens) <= self._budget:
+        if not WORTH <= len(tokens) <= self.budget:
             return
         for entry in [e for e in self._entries if e.adapter is adapter and tokens[: len(e.tokens)] == e.tokens]:
             self._forget(entry)
         self._entries.append(_Entry(adapter, tokens, row()))
         self._tokens += len(tokens)
-        while self._tokens > self._budget:
+        while self._tokens > self.budget:
             self._forget(self._entries[0])
 
     def clear(self) -> None:

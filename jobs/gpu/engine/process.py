@@ -16,13 +16,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
+from jobs.gpu.engine.embeddings import Embedder
 from jobs.gpu.engine.engine import Engine
 from jobs.gpu.engine.options import Options
-from jobs.gpu.engine.server import Embed, application
+from jobs.gpu.engine.server import application
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ async def _serve(args: argparse.Namespace) -> None:
     app = application(
         engine,
         key=os.environ.get(key_variable) if key_variable else None,
-        embed=await asyncio.to_thread(_embedder, embedding) if embedding else None,
+        embedder=await asyncio.to_thread(Embedder, embedding) if embedding else None,
     )
     listening = _listen(args.host, args.port)
     await engine.start()
@@ -123,22 +123,3 @@ def _announce(path: Path, url: str) -> None:
     draft = path.with_suffix(f".{os.getpid()}")
     draft.write_text(json.dumps({"url": url, "pid": os.getpid()}), "utf-8")
     draft.replace(path)
-
-
-def _embedder(folder: Path) -> Embed:
-    """Mean-pooled, normalised vectors of a local encoder: texts -> lists of floats of its hidden size."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False).eval()
-
-    @torch.inference_mode()
-    def embed(texts: list[str]) -> list[list[float]]:
-        rows = tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
-        hidden = model(**rows).last_hidden_state
-        mask = rows["attention_mask"].unsqueeze(-1)
-        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return torch.nn.functional.normalize(mean, dim=-1).tolist()
-
-    return embed

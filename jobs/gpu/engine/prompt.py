@@ -17,6 +17,12 @@ from jinja2 import TemplateError
 # Not always declared special, yet the templates of several families give them a meaning.
 _MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 _LONGEST_CHARACTER = 5  # tokens after which what is still no character never will be (UTF-8 has four bytes)
+# What the chat template may not be told by a request: it is the engine's part of the call.
+_OURS = {
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "max_length", "messages",
+    "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize", "tokenizer_kwargs",
+    "truncation",
+}  # fmt: skip
 # Private-use characters; one that no message contains marks the cuts.
 _CUTS = [chr(code) for code in range(0xE000, 0xE020)]
 
@@ -40,12 +46,14 @@ class Prompter:
     def eos(self) -> int | None:
         return self.tokenizer.eos_token_id
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], **template: Any) -> list[int]:
-        """Token ids of a conversation that the assistant is to continue.
+    def chat(self, messages: Sequence[Mapping[str, Any]], template: Mapping[str, Any] | None = None) -> list[int]:
+        """Token ids of a conversation that the assistant is to continue. `template`: values for its chat template.
 
         Raises:
             PromptRefused: there is no template, or it refuses these messages.
         """
+        if taken := _OURS & set(template or {}):
+            raise PromptRefused(f"chat_template_kwargs may not hold {', '.join(sorted(taken))}.")
         if not self.tokenizer.chat_template:
             raise PromptRefused("This model has no chat template; use /v1/completions.")
         cut = next((c for c in _CUTS if not any(c in m["content"] for m in messages)), None)
@@ -53,8 +61,10 @@ class Prompter:
             raise PromptRefused("The messages contain too many private-use characters.")
         safe = [{**message, "content": self._defused(message, cut)} for message in messages]
         try:
-            text = self.tokenizer.apply_chat_template(safe, tokenize=False, add_generation_prompt=True, **template)
-        except (TemplateError, TypeError, ValueError) as error:
+            text = self.tokenizer.apply_chat_template(
+                safe, tokenize=False, add_generation_prompt=True, **(template or {})
+            )
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise PromptRefused(f"The chat template refuses these messages: {error}") from error
         with self._lock:
             return [i for piece in text.split(cut) for i in self.tokenizer.encode(piece, add_special_tokens=False)]

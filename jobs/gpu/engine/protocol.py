@@ -6,19 +6,55 @@ Rule of this file: shapes only, no work. Fields follow OpenAI's reference and vL
 
 from __future__ import annotations
 
+import base64
+import struct
 import time
 import uuid
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from jobs.gpu.engine.sampling import Sampling
 
 DEFAULT_MAX_TOKENS = 512  # of an answer whose request names no limit, where the context allows
 
 
+MAX_STOPS = 16  # stop strings of one request
+MAX_STOP = 256  # characters of one
+MAX_INPUTS = 2048  # texts of one request for embeddings
+
+# Fields of OpenAI and vLLM that change an answer in a way that is not done here, with the values that ask for nothing.
+_NOT_DONE: dict[str, tuple[Any, ...]] = {
+    "best_of": (1,),
+    "echo": (False,),
+    "frequency_penalty": (0,),
+    "function_call": ("none",),
+    "functions": ([],),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "guided_json": (),
+    "guided_regex": (),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "n": (1,),
+    "presence_penalty": (0,),
+    "prompt_logprobs": (False, 0),
+    "repetition_penalty": (1,),
+    "response_format": ({"type": "text"},),
+    "structured_outputs": (),
+    "suffix": ("",),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_logprobs": (0,),
+    "use_beam_search": (False,),
+}
+
+
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class StreamOptions(_Body):
@@ -31,21 +67,26 @@ class _Generation(_Body):
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     top_k: int = Field(default=0, ge=-1)
     seed: int | None = None
-    stop: list[str] = Field(default_factory=list, max_length=16)
+    stop: list[Annotated[str, Field(max_length=MAX_STOP)]] = Field(default_factory=list, max_length=MAX_STOPS)
     max_tokens: int | None = Field(default=None, ge=1)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     ignore_eos: bool = False
-    n: Literal[1] = 1
-    logprobs: Literal[None, False] = None
-    tools: None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_that_is_not_done(cls, body: Any) -> Any:
+        for name, idle in _NOT_DONE.items() if isinstance(body, dict) else ():
+            if body.get(name) is not None and body[name] not in idle:
+                raise ValueError(f"{name} is not supported by this engine.")
+        return body
 
     @field_validator("stop", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [] if value is None else [value] if isinstance(value, str) else value
 
-    @field_validator("temperature", "top_p", "top_k", "n", "stream_options", mode="before")
+    @field_validator("temperature", "top_p", "top_k", "stream_options", mode="before")
     @classmethod
     def _defaulted(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
@@ -105,8 +146,9 @@ class TokenizeRequest(_Body):
 
 class EmbeddingRequest(_Body):
     model: str | None = None
-    input: str | list[str]
-    encoding_format: Literal["float"] = "float"
+    input: str | Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS)]
+    encoding_format: Literal["float", "base64"] = "float"  # OpenAI's own client asks for base64
+    dimensions: None = None
 
 
 class LoadAdapter(_Body):
@@ -151,6 +193,19 @@ class Answer:
     def _object(self, kind: str) -> dict[str, Any]:
         name = f"chat.completion{'.' + kind if kind else ''}" if self._chat else "text_completion"
         return {"id": self._id, "object": name, "created": self._created, "model": self._model}
+
+
+def embeddings(model: str, vectors: Sequence[Sequence[float]], tokens: int, encoding: str) -> dict[str, Any]:
+    """Vectors as OpenAI lists them; "base64": little-endian 32-bit floats."""
+
+    def coded(vector: Sequence[float]) -> Sequence[float] | str:
+        if encoding == "float":
+            return vector
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+    data = [{"object": "embedding", "index": i, "embedding": coded(vector)} for i, vector in enumerate(vectors)]
+    counted = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "model": model, "data": data, "usage": counted}
 
 
 def usage(prompt: int, answer: int, cached: int) -> dict[str, Any]:

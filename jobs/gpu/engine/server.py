@@ -9,39 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jobs.errors import AfinaError
+from jobs.contract import job_of
+from jobs.errors import AfinaError, DoesNotFit
 from jobs.gpu.engine import protocol
 from jobs.gpu.engine.adapters import AdapterMissing, AdapterRefused
+from jobs.gpu.engine.embeddings import Embedder
 from jobs.gpu.engine.engine import (
     AlreadyLoaded,
     Engine,
     GenerationFailed,
-    Piece,
     Sleeping,
     Target,
     TooLong,
     UnknownModel,
 )
+from jobs.gpu.engine.figures import CONTENT_TYPE, Figures
 from jobs.gpu.engine.loop import QueueFull
 from jobs.gpu.engine.prompt import PromptRefused
+from jobs.gpu.engine.stream import lines, whole
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 8 * 2**20  # bytes
 Handler = Callable[[Request], Awaitable[Response]]
-Embed = Callable[[list[str]], list[list[float]]]
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -52,9 +53,9 @@ class _Refusal(Exception):
         self.status, self.kind, self.message = status, kind, message
 
 
-def application(engine: Engine, *, key: str | None = None, embed: Embed | None = None) -> Starlette:
+def application(engine: Engine, *, key: str | None = None, embedder: Embedder | None = None) -> Starlette:
     """The ASGI application. `key`: asked for as a bearer token, but for /health."""
-    routes = _Routes(engine, embed)
+    routes = _Routes(engine, embedder)
 
     def route(path: str, method: str, handler: Handler) -> Route:
         return Route(path, _guarded(handler, None if path == "/health" else key), methods=[method])
@@ -62,6 +63,7 @@ def application(engine: Engine, *, key: str | None = None, embed: Embed | None =
     return Starlette(
         routes=[
             route("/health", "GET", routes.health),
+            route("/metrics", "GET", routes.metrics),
             route("/v1/models", "GET", routes.models),
             route("/v1/chat/completions", "POST", routes.chat),
             route("/v1/completions", "POST", routes.complete),
@@ -72,8 +74,14 @@ def application(engine: Engine, *, key: str | None = None, embed: Embed | None =
             route("/sleep", "POST", routes.sleep),
             route("/wake_up", "POST", routes.wake_up),
             route("/is_sleeping", "GET", routes.is_sleeping),
-        ]
+        ],
+        exception_handlers={HTTPException: _no_such_route},
     )
+
+
+def _no_such_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, "NotFoundError", f"{request.method} {request.url.path}: {error.detail}.")
 
 
 def _guarded(handler: Handler, key: str | None) -> Handler:
@@ -101,7 +109,7 @@ def _refusal(error: Exception) -> _Refusal:
         case ValidationError():
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            return _Refusal(400, "BadRequestError", f"{where}: {first['msg']}")
+            return _Refusal(400, "BadRequestError", f"{where}: {first['msg']}" if where else first["msg"])
         case TooLong() | PromptRefused() | AdapterRefused():
             return _Refusal(400, "BadRequestError", str(error))
         case UnknownModel():
@@ -112,6 +120,8 @@ def _refusal(error: Exception) -> _Refusal:
             return _Refusal(503, "SleepingError", "The engine is asleep: its memory is lent to a training job.")
         case GenerationFailed():
             return _Refusal(500, "InternalServerError", str(error))
+        case DoesNotFit():
+            return _Refusal(503, "OutOfMemoryError", "There is not enough memory on the device for this model now.")
         case AfinaError():
             return _Refusal(404, "NotFoundError", str(error))
     log.error("a request failed", exc_info=error)
@@ -135,12 +145,16 @@ async def _body(request: Request, kind: type[_Body]) -> _Body:
 
 
 class _Routes:
-    def __init__(self, engine: Engine, embed: Embed | None) -> None:
+    def __init__(self, engine: Engine, embedder: Embedder | None) -> None:
         self._engine = engine
-        self._embed = embed
+        self._figures = Figures()
+        self._embedder = embedder
 
     async def health(self, _request: Request) -> Response:
         return Response(status_code=200 if self._engine.loop.alive else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(self._figures.render(self._engine), headers={"Content-Type": CONTENT_TYPE})
 
     async def models(self, _request: Request) -> Response:
         engine = self._engine
@@ -155,7 +169,7 @@ class _Routes:
         body = await _body(request, protocol.ChatRequest)
         target = await self._engine.target(body.model)
         messages = [message.plain() for message in body.messages]
-        prompt = await asyncio.to_thread(target.prompter.chat, messages, **body.chat_template_kwargs)
+        prompt = await asyncio.to_thread(target.prompter.chat, messages, body.chat_template_kwargs)
         return await self._answer(request, body, target, prompt, chat=True)
 
     async def complete(self, request: Request) -> Response:
@@ -171,19 +185,19 @@ class _Routes:
         target = await self._engine.target(body.model)
         if body.messages is not None:
             messages = [message.plain() for message in body.messages]
-            tokens = await asyncio.to_thread(target.prompter.chat, messages, **body.chat_template_kwargs)
+            tokens = await asyncio.to_thread(target.prompter.chat, messages, body.chat_template_kwargs)
         else:
             tokens = await asyncio.to_thread(target.prompter.text, body.prompt or "")
         return JSONResponse({"count": len(tokens), "max_model_len": target.base.context, "tokens": tokens})
 
     async def embeddings(self, request: Request) -> Response:
         body = await _body(request, protocol.EmbeddingRequest)
-        if self._embed is None:
+        if self._embedder is None:
             raise _Refusal(404, "NotFoundError", "No embedding model is set.")
         texts = [body.input] if isinstance(body.input, str) else body.input
-        vectors = await asyncio.to_thread(self._embed, texts)
-        data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
-        return JSONResponse({"object": "list", "model": body.model, "data": data})
+        made = await asyncio.to_thread(self._embedder.embed, texts)
+        name = body.model or self._embedder.name
+        return JSONResponse(protocol.embeddings(name, made.vectors, made.tokens, body.encoding_format))
 
     async def load(self, request: Request) -> Response:
         body = await _body(request, protocol.LoadAdapter)
@@ -203,6 +217,7 @@ class _Routes:
             raise _Refusal(404, "NotFoundError", f"Loading lora {name} failed: {error}") from None
         except AdapterRefused as error:
             raise _Refusal(400, "BadRequestError", f"Loading lora {name} failed: {error}") from None
+        log.info("adapter loaded", extra={"adapter": name, "job": job_of(name)})
         return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
 
     async def unload(self, request: Request) -> Response:
@@ -213,6 +228,7 @@ class _Routes:
             self._engine.unload_adapter(body.lora_name)
         except UnknownModel:
             raise _Refusal(404, "NotFoundError", f"The lora adapter '{body.lora_name}' cannot be found.") from None
+        log.info("adapter unloaded", extra={"adapter": body.lora_name, "job": job_of(body.lora_name)})
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 
     async def sleep(self, _request: Request) -> Response:
@@ -224,7 +240,7 @@ class _Routes:
         return Response()
 
     async def is_sleeping(self, _request: Request) -> Response:
-        return JSONResponse({"is_sleeping": self._engine.sleeping})
+        return JSONResponse({"is_sleeping": self._engine.sleeping, **self._engine.footprint()})
 
     async def _answer(
         self,
@@ -237,70 +253,17 @@ class _Routes:
     ) -> Response:
         room = self._engine.fit(target, prompt, body.wanted)
         limit = room if body.wanted else min(room, protocol.DEFAULT_MAX_TOKENS)
-        pieces = self._engine.generate(target, prompt, body.sampling(limit))
+        written = self._engine.generate(target, prompt, body.sampling(limit))
+        pieces = self._figures.counted(target, len(prompt), written)
         answer = protocol.Answer(body.model or self._engine.default_base, chat=chat)
         if not body.stream:
-            return JSONResponse(await _whole(request, pieces, answer, len(prompt)))
+            return JSONResponse(await whole(request, pieces, answer, len(prompt)))
         # The first piece is awaited here, so that a full queue is a status and not a broken stream.
         first = await anext(pieces)
-        lines = _lines(first, pieces, answer, len(prompt), with_usage=body.stream_options.include_usage)
-        return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        events = lines(first, pieces, answer, len(prompt), with_usage=body.stream_options.include_usage)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
 def _model(name: str, created: int, **more: Any) -> dict[str, Any]:
     model = {"id": name, "object": "model", "created": created, "owned_by": "afina", "root": name, "parent": None}
     return model | {"max_model_len": None} | more
-
-
-async def _whole(
-    request: Request, pieces: AsyncIterator[Piece], answer: protocol.Answer, prompt: int
-) -> dict[str, Any]:
-    """The complete answer; generation ends early if the client goes away."""
-    collecting = asyncio.ensure_future(_collect(pieces))
-    leaving = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            raise ClientDisconnect
-        text, last = collecting.result()
-    finally:
-        for task in (collecting, leaving):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-    return answer.whole(text, last.finish or "stop", protocol.usage(prompt, last.tokens, last.cached))
-
-
-async def _collect(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
-    texts = []
-    async with aclosing(pieces):
-        async for piece in pieces:
-            texts.append(piece.text)
-            last = piece
-    return "".join(texts), last
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _lines(
-    first: Piece, pieces: AsyncIterator[Piece], answer: protocol.Answer, prompt: int, *, with_usage: bool
-) -> AsyncIterator[str]:
-    """Server-sent events of one answer; closing them cancels it."""
-    async with aclosing(pieces):
-        piece = first
-        yield _event(answer.chunk(piece.text, piece.finish, first=True))
-        try:
-            async for piece in pieces:
-                yield _event(answer.chunk(piece.text, piece.finish))
-        except GenerationFailed as error:
-            yield _event(protocol.error(str(error), "InternalServerError", 500))
-        if with_usage:
-            yield _event(answer.usage(protocol.usage(prompt, piece.tokens, piece.cached)))
-        yield "data: [DONE]\n\n"
-
-
-def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

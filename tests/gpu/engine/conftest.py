@@ -81,15 +81,19 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_adapter(model: torch.nn.Module, folder: Path, *, seed: int, rank: int = 4, **config: object) -> Path:
+def save_adapter(
+    model: torch.nn.Module, folder: Path, *, seed: int, rank: int = 4, std: float = 0.15, **config: object
+) -> Path:
     """A LoRA adapter with weights that change answers, as `save_pretrained` writes it; `model` stays as it was."""
     torch.manual_seed(seed)
     options = {"target_modules": "all-linear", "lora_alpha": 2 * rank, **config}
     tuned = get_peft_model(model, LoraConfig(r=rank, task_type="CAUSAL_LM", **options))
     with torch.no_grad():
         for name, parameter in tuned.named_parameters():
-            if "lora_" in name:
-                parameter.normal_(std=0.15)
+            if "magnitude" in name:
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter))
+            elif "lora_" in name:
+                parameter.normal_(std=std)
     tuned.save_pretrained(str(folder), safe_serialization=True)
     tuned.unload()
     return folder

@@ -63,7 +63,7 @@ class World:
             for seed, (name, config) in enumerate(adapters.items())
         }
         self.reference = Reference(architecture, folders)
-        self.batch = Batch(make_model(architecture), max_rows=8)
+        self.batch = Batch(make_model(architecture), max_rows=8, prefill_chunk=CHUNK)
         place = Place(sites=self.batch.sites, max_rank=64, device=torch.device("cpu"), dtype=torch.float32)
         self.adapters: dict[str | None, Adapter | None] = {
             name: read_adapter(name, folder, place) for name, folder in folders.items()
@@ -82,8 +82,16 @@ class World:
         return answer
 
     def run(self) -> None:
-        while self.batch.rows:
+        while not self.batch.idle:
+            self.batch.read_on()
             self.batch.step()
+
+    def join_when_there_is_room(self, answer: Answer) -> None:
+        """A long prompt waits until the one before is read, as `admit` says."""
+        while not self.batch.admit([answer.request], 10_000):
+            self.batch.read_on()
+            self.batch.step()
+        self.batch.join([answer.request])
 
 
 class Answer:
@@ -105,7 +113,10 @@ ADAPTERS = {
     "r8": {"rank": 8},
     "rslora": {"rank": 6, "use_rslora": True},
     "attention": {"rank": 3, "target_modules": "all-linear", "lora_alpha": 7},
+    "dora": {"rank": 4, "use_dora": True},
+    "wide dora": {"rank": 9, "use_dora": True, "use_rslora": True},
 }
+CHUNK = 16  # tokens; longer prompts are read in parts
 
 
 @pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
@@ -115,7 +126,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 wish = st.tuples(
     st.sampled_from([None, *ADAPTERS]),  # adapter
-    st.integers(1, 40),  # tokens of the prompt
+    st.integers(1, 60),  # tokens of the prompt
     st.integers(1, 14),  # tokens of the answer
     st.integers(0, 3),  # steps of the others before it joins
 )
@@ -139,10 +150,11 @@ def test_any_mix_of_adapters_lengths_and_joining_times_gives_the_tokens_of_each_
     running: list[tuple[str | None, Answer, list[int], int]] = []
     for adapter, length, count, wait in wishes:
         for _ in range(wait):
+            world.batch.read_on()
             world.batch.step()
         prompt = [dice.randrange(3, 320) for _ in range(length)]
         answer = world.request(adapter, prompt, count)
-        world.batch.join([answer.request])
+        world.join_when_there_is_room(answer)
         running.append((adapter, answer, prompt, count))
     world.run()
     for entry in running:
@@ -163,6 +175,64 @@ def test_prompts_of_different_lengths_read_in_one_pass_do_not_touch_each_other(
         expect(world, adapter, answer, prompt, count)
 
 
+def test_the_next_turns_of_several_conversations_share_a_pass_with_new_ones(world: World) -> None:
+    """Each has its own known beginning, or none, and its own new part."""
+    beginnings = {name: [(seed * i) % 300 + 3 for i in range(50 + 2 * seed)] for seed, name in enumerate(ADAPTERS, 13)}
+    firsts = {name: world.request(name, prompt, 5) for name, prompt in beginnings.items()}
+    for answer in firsts.values():
+        world.join_when_there_is_room(answer)
+    world.run()
+    prompts = {
+        name: [*prompt, *firsts[name].tokens, *range(7, 7 + n)]
+        for n, (name, prompt) in enumerate(beginnings.items(), 6)
+    }
+    prompts[None] = list(range(20, 29))
+    answers = {name: world.request(name, prompt, 8) for name, prompt in prompts.items()}
+    requests = [answer.request for answer in answers.values()]
+    assert world.batch.admit(requests, 100_000) == requests
+    world.batch.join(requests)
+    world.run()
+    for name, answer in answers.items():
+        assert (answer.request.cached >= 50) is (name is not None)
+        expect(world, name, answer, prompts[name], 8)
+
+
+def test_a_long_prompt_is_read_between_the_steps_of_the_others(world: World) -> None:
+    running = world.request("dora", list(range(5, 15)), 14, ignore_eos=True)
+    world.batch.join([running.request])
+    long = [(11 * i) % 300 + 3 for i in range(5 * CHUNK - 3)]
+    late = world.request("r8", long, 6)
+    assert world.batch.join([late.request]) == CHUNK
+    for chunks in range(2, 6):
+        assert late.tokens == []
+        before = len(running.tokens)
+        world.batch.step()
+        assert len(running.tokens) == before + 1
+        another = world.request("r4", long, 3)
+        assert world.batch.admit([another.request], 10_000) == []  # one long prompt at a time
+        assert world.batch.read_on() == (CHUNK if chunks < 5 else CHUNK - 3)
+    world.run()
+    expect(world, "r8", late, long, 6)
+    gone = world.request("r8", [5, *long], 6)
+    world.batch.join([gone.request])
+    gone.request.cancelled = True
+    world.run()
+    assert (gone.tokens, gone.finish) == ([], "abort")
+
+
+def test_a_short_prompt_overtakes_a_long_one_that_has_to_wait(world: World) -> None:
+    long = [world.request(None, [n, *range(3, 3 + 3 * CHUNK)], 2) for n in (3, 4)]
+    short = world.request("dora", [9, 8, 7], 4)
+    waiting = [long[0].request, long[1].request, short.request]
+    assert world.batch.admit(waiting, 10_000) == [long[0].request]
+    world.batch.join([long[0].request])
+    assert world.batch.admit(waiting[1:], 10_000) == [short.request]
+    world.batch.join([short.request])
+    world.run()
+    expect(world, "dora", short, [9, 8, 7], 4)
+    expect(world, None, long[0], long[0].request.prompt, 2)
+
+
 def test_adapters_change_the_answer(world: World) -> None:
     prompt = list(range(5, 25))
     answers = {tuple(world.reference.tokens(name, prompt, 14)[0]) for name in (None, *ADAPTERS)}
@@ -172,13 +242,12 @@ def test_adapters_change_the_answer(world: World) -> None:
 def test_the_next_turn_of_a_conversation_reads_only_what_is_new(world: World) -> None:
     prompt = [(7 * i) % 300 + 3 for i in range(60)]
     first = world.request("r8", prompt, 10)
-    world.batch.join([first.request])
+    world.join_when_there_is_room(first)
     world.run()
     longer = prompt + first.tokens + [9, 10, 11, 12]
-    for adapter, cached in (("r8", True), ("r4", False), (None, False)):
+    for adapter, cached in (("r8", True), ("r4", False), ("dora", False), (None, False)):
         second = world.request(adapter, longer, 10)
-        assert world.batch.admit([second.request], 10_000) == [second.request]
-        world.batch.join([second.request])
+        world.join_when_there_is_room(second)
         world.run()
         assert (second.request.cached >= 60) is cached
         expect(world, adapter, second, longer, 10)

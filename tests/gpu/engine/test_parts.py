@@ -10,10 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import PeftModel
+from peft.utils.integrations import dequantize_module_weight
+from safetensors.torch import load_file
 from transformers import BitsAndBytesConfig, LlamaForCausalLM
 
 from jobs.gpu.engine.adapters import Adapter, Place, read_adapter
 from jobs.gpu.engine.batch import Batch, Delivery, Request
+from jobs.gpu.engine.lora import linear_sites
 from jobs.gpu.engine.prefix import WORTH, PrefixStore
 from jobs.gpu.engine.prompt import Prompter, TextStream
 from jobs.gpu.engine.sampling import Sampling, choose
@@ -46,7 +49,8 @@ def test_top_p_and_top_k_keep_only_the_likeliest() -> None:
     assert abs(drawn(logits, top_p=0.7)[0] - 0.625) < 0.03
     assert drawn(logits, top_k=1)[0] == 1
     flat = torch.zeros(2000)  # the nucleus is wider than the tokens that are looked at first
-    assert (drawn(flat, top_p=0.9) > 0).sum() > 1200
+    assert (drawn(flat, 2000, top_p=0.9) > 0).sum() > 900
+    assert (drawn(flat, 2000, top_k=300) > 0).sum() == 300
 
 
 def test_temperature_zero_takes_the_best_and_rows_do_not_mix() -> None:
@@ -161,3 +165,27 @@ def test_a_base_in_four_bits_answers_as_peft_does_over_the_same_base(tmp_path: P
     ids = torch.tensor([request.prompt])
     out = tuned.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False)
     assert request.tokens == out[0, 20:].tolist()
+
+
+def test_a_dora_over_four_bits_is_scaled_by_the_norms_of_what_the_layer_really_holds(tmp_path: Path) -> None:
+    """Also after the layer was used, when bitsandbytes has packed it anew for the processor."""
+    wide = {"hidden_size": 128, "intermediate_size": 256}
+    make_model("llama", **wide).save_pretrained(str(tmp_path / "base"))
+    folder = save_adapter(make_model("llama", **wide), tmp_path / "a", seed=3, rank=4, use_dora=True)
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    model = LlamaForCausalLM.from_pretrained(
+        str(tmp_path / "base"), quantization_config=config, dtype=torch.float32
+    ).eval()
+    dense = {name: dequantize_module_weight(layer).detach().clone() for name, layer in linear_sites(model).items()}
+    batch = Batch(model)
+    magnitudes = load_file(str(folder / "adapter_model.safetensors"))
+    for _ in range(2):
+        adapter = read_adapter("a", folder, _place(batch))
+        for site, scale in adapter.scales.items():
+            a, b = adapter.weights[site]
+            norms = (dense[site] + (b / scale[:, None]) @ a).norm(dim=1)
+            magnitude = magnitudes[f"base_model.model.{site}.lora_magnitude_vector"]
+            assert torch.allclose(scale, magnitude / norms, rtol=0.02)
+        batch.join([_request(adapter, list(range(5, 25)), 3)])
+        while batch.rows:
+            batch.step()

@@ -17,10 +17,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from jobs.errors import BaseNotAvailable
+from jobs.errors import BaseNotAvailable, DoesNotFit
 from jobs.gpu.engine.engine import Engine
 from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.server import application
+from tests.gpu.engine.conftest import make_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -181,6 +182,52 @@ def _truncated(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-200])
 
 
+def _rewritten(folder: Path, change: Callable[[str, torch.Tensor], tuple[str, torch.Tensor]]) -> None:
+    weights = load_file(str(folder / "adapter_model.safetensors"))
+    save_file(dict(change(k, v) for k, v in weights.items()), str(folder / "adapter_model.safetensors"))
+
+
+def _other_base_of_another_width(folder: Path) -> None:
+    _rewritten(folder, lambda k, v: (k.replace("layers.0", "layers.40"), v))
+
+
+def _no_rank(folder: Path) -> None:
+    _rewritten(folder, lambda k, v: (k, v[:0].contiguous() if "lora_A" in k else v[:, :0].contiguous()))
+
+
+def _huge_rank(folder: Path) -> None:
+    _rewritten(folder, lambda k, v: (k, torch.zeros(100_000, 1) if "layers.0.self_attn.q_proj.lora_A" in k else v))
+
+
+def _integers(folder: Path) -> None:
+    _rewritten(folder, lambda k, v: (k, v.to(torch.int8)))
+
+
+def _not_json(folder: Path) -> None:
+    (folder / "adapter_config.json").write_bytes(b"\xff\x00{")
+
+
+def _deep_json(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("[" * 200_000)
+
+
+def _weights_elsewhere(folder: Path) -> None:
+    outside = folder.parent.parent / f"{folder.name}.safetensors"
+    (folder / "adapter_model.safetensors").rename(outside)
+    (folder / "adapter_model.safetensors").symlink_to(outside)
+
+
+def _foreign_tokenizer(folder: Path) -> None:
+    """Tokens that the base has no embedding for."""
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([f"<nuevo-{i}>" for i in range(40)])
+    tokenizer.save_pretrained(str(folder))
+
+
+def _broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
 def _config(**changes: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         file = folder / "adapter_config.json"
@@ -196,7 +243,19 @@ def _config(**changes: object) -> Callable[[Path], None]:
         (_truncated, 400, "cannot be read"),
         (_other_shapes, 400, "shapes of another base"),
         (_not_finite, 400, "not finite"),
-        (_config(use_dora=True), 400, "merged"),
+        (_config(use_dora=True), 400, "disagree"),
+        (_config(lora_alpha="mucho"), 400, "lora_alpha"),
+        (_config(lora_alpha=1e300), 400, "not finite"),
+        (_config(alpha_pattern={"(": 3}), 400, "alpha_pattern"),
+        (_other_base_of_another_width, 400, "does not belong"),
+        (_no_rank, 400, "shapes of another base"),
+        (_huge_rank, 400, "rank 100000 is greater"),
+        (_integers, 400, "floating-point"),
+        (_not_json, 400, "cannot be read"),
+        (_deep_json, 400, "cannot be read"),
+        (_weights_elsewhere, 400, "link to somewhere outside"),
+        (_foreign_tokenizer, 400, "vocabulary"),
+        (_broken_tokenizer, 400, "tokenizer"),
         (_config(bias="all"), 400, "bias"),
         (_config(modules_to_save=["lm_head"]), 400, "modules_to_save"),
         (_config(peft_type="IA3"), 400, "only LoRA"),
@@ -245,8 +304,27 @@ async def test_loading_twice_unloading_and_unknown_names_as_vllm_answers(
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "pirate", "content": "x"}]}, "messages.0.role"),
         ({"temperature": -1}, "temperature"),
-        ({"n": 2}, "n:"),
+        ({"n": 2}, "n is not supported"),
         ({"max_tokens": 600}, "maximum context length is 512"),
+        ({"max_tokens": 10**9}, "maximum context length is 512"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"n": 50}, "n is not supported"),
+        ({"temperature": 1e9}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_k": -5}, "top_k"),
+        ({"stop": [str(i) for i in range(10_000)]}, "stop"),
+        ({"stop": "x" * 10_000}, "stop"),
+        ({"stop": 7}, "stop"),
+        ({"logprobs": True}, "logprobs is not supported"),
+        ({"top_logprobs": 3}, "top_logprobs is not supported"),
+        ({"logit_bias": {"5": 100}}, "logit_bias is not supported"),
+        ({"presence_penalty": 0.5}, "presence_penalty is not supported"),
+        ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
+        ({"tools": [{"type": "function"}]}, "tools is not supported"),
+        ({"chat_template_kwargs": {"chat_template": "{{ 1 }}"}}, "chat_template"),
+        ({"chat_template_kwargs": {"messages": []}}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
+        ({"model": 5}, "model"),
         ({"messages": [{"role": "user", "content": "hola " * 600}], "max_tokens": None}, "maximum context length"),
     ],
 )
@@ -254,12 +332,41 @@ async def test_a_request_that_cannot_be_served_is_a_400_that_says_why(
     client: httpx.AsyncClient, change: dict, words: str
 ) -> None:
     response = await ask(client, **change)
-    assert response.status_code == 400
-    assert words in response.json()["error"]["message"]
+    assert response.status_code == 400, response.text
+    error = response.json()["error"]
+    assert words in error["message"]
+    assert (error["type"], error["code"]) == ("BadRequestError", 400)
 
 
-async def test_broken_json_is_a_400(client: httpx.AsyncClient) -> None:
-    assert (await client.post("/v1/chat/completions", content=b"{")).status_code == 400
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b'{"model": "tiny", "messages": [{"role": "user", "content": "hola"}], "temperature": NaN}',
+        b'{"model": "tiny", "messages": [{"role": "user", "content": "hola"}], "top_p": Infinity}',
+        b'{"model": "tiny", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b"[" * 100_000,
+    ],
+    ids=["torn", "a list", "not text", "nan", "infinity", "half a character", "deep"],
+)
+async def test_a_body_that_cannot_be_read_is_a_400_in_the_protocols_shape(
+    client: httpx.AsyncClient, body: bytes
+) -> None:
+    response = await client.post("/v1/chat/completions", content=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, 400)
+
+
+async def test_what_asks_for_nothing_unusual_is_served(client: httpx.AsyncClient) -> None:
+    plain = {"n": 1, "logprobs": False, "tools": [], "presence_penalty": 0.0, "logit_bias": None, "stop": None}
+    assert (await ask(client, **plain, response_format={"type": "text"}, seed=2**70, top_k=10**9)).status_code == 200
+
+
+async def test_an_unknown_route_answers_in_the_protocols_shape(client: httpx.AsyncClient) -> None:
+    for method, path, status in (("GET", "/v1/nowhere", 404), ("GET", "/v1/chat/completions", 405)):
+        response = await client.request(method, path)
+        assert (response.status_code, response.json()["error"]["code"]) == (status, status)
 
 
 async def test_a_client_that_leaves_frees_its_row(client: httpx.AsyncClient) -> None:
@@ -298,13 +405,56 @@ async def test_more_adapters_than_stay_in_memory_are_all_served(data: Path, new_
         assert len(client.engine._bases["tiny"].library.resident) == 2
 
 
+async def test_an_adapter_that_is_loaded_again_under_its_name_never_meets_what_its_namesake_left(
+    data: Path, new_adapter: Callable[..., Path]
+) -> None:
+    long = [{"role": "user", "content": "hola " * 60}]
+    folders = [
+        new_adapter(f"namesake-{seed}", seed=seed, **more) for seed, more in ((31, {}), (32, {"use_dora": True}))
+    ]
+    async with serving(data) as client:
+        for folder in (*folders, folders[0]):
+            assert (await load(client, "same", folder)).status_code == 200
+            expected = generated(data, long, folder)
+            for cached in (False, True):
+                answer = (await ask(client, "same", long)).json()
+                assert answer["choices"][0]["message"]["content"] == expected
+                assert (answer["usage"]["prompt_tokens_details"]["cached_tokens"] > 0) is cached
+            await client.post("/v1/unload_lora_adapter", json={"lora_name": "same"})
+
+
+async def test_it_says_where_it_lives_and_what_it_takes_asleep_or_awake(client: httpx.AsyncClient) -> None:
+    awake = (await client.get("/is_sleeping")).json()
+    model = client.engine._bases["tiny"].batch.model
+    assert awake["memory_bytes"] > model.get_memory_footprint()
+    assert (awake["hostname"], awake["device"]) == (socket.gethostname(), "cpu")
+    await client.post("/sleep")
+    assert (await client.get("/is_sleeping")).json() == {**awake, "is_sleeping": True}
+
+
+async def test_an_engine_that_finds_no_memory_to_wake_up_sleeps_on(client: httpx.AsyncClient) -> None:
+    await client.post("/sleep")
+    load_again, client.engine._load = client.engine._load, _no_memory
+    refused = await client.post("/wake_up")
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "OutOfMemoryError")
+    assert (await client.get("/is_sleeping")).json()["is_sleeping"]
+    assert (await ask(client)).status_code == 503
+    client.engine._load = load_again
+    assert (await client.post("/wake_up")).status_code == 200
+    assert (await ask(client)).status_code == 200
+
+
+def _no_memory(_base_id: str) -> tuple:
+    raise DoesNotFit
+
+
 async def test_asleep_it_says_so_and_awake_it_answers_with_its_adapters(
     client: httpx.AsyncClient, new_adapter: Callable[..., Path]
 ) -> None:
     await load(client, "sleepy", new_adapter("sleepy", seed=5))
     before = (await ask(client, "sleepy")).json()["choices"][0]
     assert (await client.post("/sleep")).status_code == 200
-    assert (await client.get("/is_sleeping")).json() == {"is_sleeping": True}
+    assert (await client.get("/is_sleeping")).json()["is_sleeping"] is True
     asleep = await ask(client, "sleepy")
     assert (asleep.status_code, asleep.json()["error"]["type"]) == (503, "SleepingError")
     assert (await client.post("/wake_up")).status_code == 200
