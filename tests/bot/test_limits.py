@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.errors import BadInput, LimitReached
 from bot.limits import WEEK, Limits, Ran, Usage, check_datasets, check_job, defaults
@@ -327,6 +331,53 @@ async def test_ten_jobs_at_once_cannot_overspend(store: Store) -> None:
     assert sum(isinstance(one, Job) for one in tried) == 3
     assert all(isinstance(one, Job | LimitReached) for one in tried)
     assert (await left(store))[1] == 30
+
+
+ENDS = ("succeeded", "failed", "worker_died", "cancelled", "by staff", "paused", "interrupted", "still running")
+
+
+@hypothesis.settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 60), st.sampled_from(ENDS)), max_size=8))
+def test_whatever_happens_nobody_pays_more_than_ran_nor_is_promised_more_than_is_left(
+    lives: list[tuple[int, int, str]],
+) -> None:
+    """`lives`: of jobs one after the other: minutes asked for, minutes run, how the attempt ends."""
+    asyncio.run(_live(lives))
+
+
+async def _live(lives: list[tuple[int, int, str]]) -> None:
+    caps = limits(gpu_minutes_per_week=90)
+    clock, due = Clock(), 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        async with Store.open(Path(folder) / "db", clock=clock) as store:
+            machine = Machine(store, clock)
+            for asked, minutes, end in lives:
+                before = sum(await left(store))
+                try:
+                    job = await submit(store, minutes=asked, caps=caps)
+                except LimitReached:
+                    assert before + asked > 90
+                    continue
+                assert before + asked <= 90 + 1e-6
+                await machine.runs(job, minutes)
+                if end in ("by staff", "cancelled"):
+                    await store.request_cancel(job.id, by_staff=end == "by staff")
+                await _end(machine, job, end)
+                due += 0 if end in ("failed", "worker_died", "by staff") else minutes
+                spent, reserved = await left(store)
+                assert spent == pytest.approx(due)
+                assert reserved >= 0
+
+
+async def _end(machine: Machine, job: Job, end: str) -> None:
+    if end == "succeeded":
+        name = job.request.adapter_name
+        result = {"adapter_name": name, "adapter_path": f"adapters/{name}", "adapter_sha256": "ab" * 32}
+        await machine.says(job, EventType.RESULT, **result, adapter_bytes=7, trained_tokens=1, seconds=1.0)
+    elif end in ("failed", "worker_died"):
+        await machine.says(job, EventType.FAILED, code=end, message="No.", hint="")
+    elif end != "still running":
+        await machine.says(job, EventType.STOPPED, kind="cancelled" if end == "by staff" else end)
 
 
 async def test_everybody_has_their_own_minutes_in_every_server(store: Store, machine: Machine) -> None:

@@ -61,6 +61,11 @@ class TestPick:
         assert ids(pick(jobs, workers, max_running=1)) == [3]
         assert ids(pick(jobs, workers, max_running=2)) == [3, 2]
 
+    def test_everybody_may_have_a_share_of_their_own(self):
+        jobs = [job(1, ANA, JobState.RUNNING), job(2), job(3, LUIS), job(4, LUIS), job(5, EVA)]
+        workers = [worker(name) for name in "abcdef"]
+        assert ids(pick(jobs, workers, max_running={ANA: None, LUIS: 1, EVA: 1})) == [3, 5, 2]
+
     def test_paused_and_finished_jobs_and_paused_workers_do_not_take_part(self):
         jobs = [job(1, ANA, JobState.PAUSED), job(2, LUIS, JobState.SUCCEEDED), job(3, EVA)]
         assert pick(jobs, [worker("a", paused=True)]) == []
