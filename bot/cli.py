@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     parsed = build_parser().parse_args(arguments)
-    _take_keys_of_object_stores()
+    _take_keys_of_others()
     try:
         settings = Settings()
     except ValidationError as error:
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _take_keys_of_object_stores() -> None:
-    """Those in `.env` become environment variables: s3fs and the processes that we start look for them there."""
+def _take_keys_of_others() -> None:
+    """Those in `.env` become environment variables: s3fs, trackers and the processes we start look for them there."""
     for name, value in dotenv_values(".env").items():
-        if name.startswith("AWS_") and value:
+        if name.startswith(("AWS_", "WANDB_", "TRACKIO_")) and value:
             os.environ.setdefault(name, value)
 
 

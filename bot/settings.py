@@ -8,10 +8,10 @@ share (`DISCORD_TOKEN`, `REDIS_URL`, `HF_TOKEN`). No module reads `os.environ` o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobs.moderation import Level
 
@@ -112,3 +112,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """Root of datasets and adapters, as fsspec wants it."""
         return self.artifacts_url or str(self.data_dir)
+    # Trackers of experiments that a worker fills too; what each needs besides is in docs/entrenamiento.md
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "trackio"], ...], NoDecode] = ()
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+

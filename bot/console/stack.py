@@ -33,6 +33,8 @@ def settings_environment(settings: Settings) -> dict[str, str]:
     """The settings as a child process reads them back; secrets stay in the environment they came from."""
     environment = {"AFINA_DATA_DIR": str(settings.data_dir), "AFINA_COURSE_DIR": str(settings.course_dir)}
     environment |= {"AFINA_LOG_LEVEL": settings.log_level, "AFINA_LOG_FORMAT": settings.log_format}
+    if settings.trackers:
+        environment["AFINA_TRACKERS"] = ",".join(settings.trackers)
     if settings.discord_api:
         environment["AFINA_DISCORD_API"] = settings.discord_api
     if settings.discord_gateway:

@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     worker.add_argument("--redis", default=address, required=address is None, help="default: REDIS_URL")
     worker.add_argument("--name", default=None)
     worker.add_argument("--labels", default="", help="comma-separated")
+    names = os.environ.get("AFINA_TRACKERS", "")
+    worker.add_argument("--trackers", default=names, help="tensorboard, wandb, trackio; default: AFINA_TRACKERS")
     worker.add_argument("--burst", action="store_true", help="end when the queue is empty")
     worker.set_defaults(command=run_worker)
 
@@ -100,6 +102,7 @@ def run_worker(args: argparse.Namespace) -> int:
     import torch
 
     import jobs.gpu.train  # noqa: F401 - so that forked jobs have it
+    from jobs.gpu import trackers
     from jobs.worker import run_worker as work
 
     assert not torch.cuda.is_initialized(), "a forked job could not use the GPU"
@@ -107,7 +110,11 @@ def run_worker(args: argparse.Namespace) -> int:
         "AFINA_WORK_DATA": str(args.data),
         "AFINA_WORK_ARTIFACTS": args.artifacts,
         "AFINA_WORK_REDIS": args.redis,
+        "AFINA_WORK_TRACKERS": args.trackers.replace(" ", ""),
     }
+    if args.trackers:
+        places = trackers.environment(args.data / "trackers")
+        environment |= {name: os.environ.get(name, place) for name, place in places.items()}
     return work(args.redis, info=describe(args.name, args.labels), environment=environment, burst=args.burst)
 
 

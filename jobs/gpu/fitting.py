@@ -7,6 +7,7 @@ own trainer (`jobs.gpu.preference`); all objectives share the arguments.
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, Trainer
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig
 
 from jobs.contract import Method, Objective, Recipe
@@ -24,6 +25,7 @@ from jobs.gpu.batches import Collator
 from jobs.gpu.lora import quiet_peft
 from jobs.gpu.preference import preference_trainer
 from jobs.gpu.progress import STOPPED, Progress, ProgressCallback
+from jobs.gpu.trackers import PROJECT
 from jobs.gpu.trainer import LeanSFTTrainer
 from jobs.recipe import smaller_micro_batch
 
@@ -43,6 +45,8 @@ class Fitting:
     folder: Path  # of the checkpoints
     continued: bool = False  # the adapter has been trained before
     progress: Progress
+    name: str = "afina"  # of the run, for trackers
+    trackers: Sequence[TrainerCallback] = ()
 
     def run(self, recipe: Recipe, *, resume_from: Path | None = None) -> ProgressCallback:
         """Train in place. Raises Stopped (checkpoint kept), Diverged, DoesNotFit."""
@@ -71,7 +75,8 @@ class Fitting:
         callback = ProgressCallback(self.progress, tokens_per_epoch=self.tokens_per_epoch)
         trainer = self._trainer(recipe)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(callback)
+        for each in (callback, *self.trackers):
+            trainer.add_callback(each)
         if recipe.early_stopping and self.validation is not None:
             trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=recipe.early_stopping))
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
@@ -126,7 +131,9 @@ class Fitting:
             "remove_unused_columns": False,
             "dataloader_pin_memory": cuda,
             "disable_tqdm": True,
-            "report_to": [],
+            "report_to": [],  # trackers are callbacks that may fail: jobs.gpu.trackers
+            "run_name": self.name,
+            "project": PROJECT,
         }
 
 

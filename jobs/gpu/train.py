@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -34,12 +35,14 @@ from jobs.gpu.lora import continued_adapter, new_adapter
 from jobs.gpu.preference import prepare_preferences
 from jobs.gpu.progress import Control as AnyControl
 from jobs.gpu.progress import Emit, Progress
+from jobs.gpu.trackers import callbacks
 from jobs.recipe import check_recipe
 
 logger = logging.getLogger(__name__)
 
 # What a worker hands to the jobs that it forks.
 DATA, ARTIFACTS, REDIS = "AFINA_WORK_DATA", "AFINA_WORK_ARTIFACTS", "AFINA_WORK_REDIS"
+TRACKERS = "AFINA_WORK_TRACKERS"  # comma-separated
 
 
 class Published(Protocol):
@@ -66,22 +69,32 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     data = Path(os.environ[DATA])
     redis_url = os.environ.get(REDIS)
     work = attempt_folder(data, asked.job_id, asked.attempt)
+    trackers = tuple(filter(None, os.environ.get(TRACKERS, "").split(",")))
     with EventWriter(work, redis_url, asked.job_id, asked.attempt) as events:
         control = Control(redis_url, asked.job_id, asked.attempt)
         # What comes from an object store goes with the job: people's data stay on no worker.
         with TemporaryDirectory(dir=work, prefix=".artifacts-") as cache:
             store = Store(os.environ[ARTIFACTS], cache=Path(cache))
-            result = attempt(asked, data=data, artifacts=store, work=work, emit=events.emit, control=control)
+            result = attempt(
+                asked, data=data, artifacts=store, work=work, emit=events.emit, control=control, trackers=trackers
+            )
     return result.model_dump(mode="json")
 
 
 def attempt(
-    request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path, emit: Emit, control: AnyControl
+    request: TrainRequest,
+    *,
+    data: Path,
+    artifacts: Artifacts,
+    work: Path,
+    emit: Emit,
+    control: AnyControl,
+    trackers: Sequence[str] = (),
 ) -> TrainResult:
     """`train`, and the last word of the attempt as an event: RESULT, STOPPED or FAILED."""
     progress = Progress(emit, control)
     try:
-        result = train(request, data=data, artifacts=artifacts, work=work, progress=progress)
+        result = train(request, data=data, artifacts=artifacts, work=work, progress=progress, trackers=trackers)
     except Stopped as stopped:
         emit(EventType.STOPPED, stopped.message, kind=stopped.code, step=progress.step)
         raise
@@ -100,7 +113,15 @@ def attempt(
     return result
 
 
-def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path, progress: Progress) -> TrainResult:
+def train(
+    request: TrainRequest,
+    *,
+    data: Path,
+    artifacts: Artifacts,
+    work: Path,
+    progress: Progress,
+    trackers: Sequence[str] = (),
+) -> TrainResult:
     """Train, evaluate and publish one adapter. Raises AfinaErrors; work folder: checkpoints and the adapter's draft."""
     started = time.monotonic()
     recipe = request.recipe
@@ -138,6 +159,8 @@ def train(request: TrainRequest, *, data: Path, artifacts: Artifacts, work: Path
         folder=work / "checkpoints",
         continued=request.parent_adapter is not None,
         progress=progress,
+        name=request.rq_id,
+        trackers=callbacks(trackers, request.rq_id, data / "trackers", lambda said: progress.say(said, "warn")),
     )
     fitted = fitting.run(recipe, resume_from=checkpoints.newest(work.parent) if request.resume else None)
 
