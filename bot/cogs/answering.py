@@ -10,131 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from typing import Any
 
 import discord
 
 from bot.attachments import as_text, worth_reading
 from bot.chat import reply
-from bot.conversations import NOTE, REMEMBERED, WRITING, Turn, as_answer, branch, conversation
+from bot.cogs.growing import CROWDED, Gone, Growing, MakeView, Place
+from bot.conversations import REMEMBERED, Turn, branch, conversation
+from bot.engine import EngineResting
 from bot.moderation import Unwelcome
 from bot.records import ChatThread
-from bot.render.split import LIMIT, split
 from bot.services import Services
 from bot.sessions import Pace, Session
 from bot.voices import Voices
 from jobs.errors import AfinaError
 
+__all__ = ["Answering", "Gone", "Place", "own_id"]
+
 log = logging.getLogger(__name__)
 
-Place = discord.Thread | discord.DMChannel
-View = discord.ui.View
-
-TOO_MANY = 429  # Discord's status when discord.py has given up waiting for a rate limit
-_WAITS = (1.0, 3.0)  # seconds before the second and third try of a request
-ARCHIVED = 50083  # Discord's code for a thread that nothing can be written in
-_CROWDED = 0.5  # seconds of waiting requests above which only first and last states are shown
 _KEPT_FILES = 64
-_ROOM = LIMIT - 300  # characters of a part, so that notes and marks fit behind the last one
 _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
-
-
-class Gone(Exception):
-    """The place or the message is no longer there, or closed to the bot."""
-
-
-MakeView = Callable[[int], discord.ui.View]
-
-
-class Growing:
-    """An answer over as many messages as it needs; `existing` ones are written over."""
-
-    def __init__(
-        self,
-        place: Place,
-        pace: Pace,
-        every: float,
-        *,
-        existing: Sequence[discord.Message] = (),
-        reference: discord.PartialMessage | None = None,
-    ) -> None:
-        self._place = place
-        self._pace = pace
-        self._every = every
-        self._messages = list(existing)
-        self._shown: list[str | None] = [None] * len(self._messages)
-        self._reference = reference
-        self._last = 0.0
-
-    @property
-    def visible(self) -> bool:
-        return any(text is not None for text in self._shown)
-
-    async def show(self, text: str, view: View) -> None:
-        """Show `text` so far, unless it was edited less than `every` seconds ago or others have waited longer."""
-        early = asyncio.get_running_loop().time() - self._last < self._every
-        if not text.strip() or (self.visible and (early or self._pace.backlog > _CROWDED)):
-            return
-        await self._write(split(as_answer(text), _ROOM), WRITING, view)
-        self._last = asyncio.get_running_loop().time()
-
-    async def finish(self, text: str, notes: Sequence[str], view: View | None) -> None:
-        """The last state: the whole text, the notes below it, the buttons."""
-        small = "".join(f"\n{NOTE}{line}" for note in notes for line in note.splitlines())
-        parts = split(as_answer(text), _ROOM) or [""]
-        await self._write(parts, small[:280], view)
-        for message in self._messages[len(parts) :]:
-            await self._request(message.delete)
-        del self._messages[len(parts) :]
-
-    async def discard(self) -> None:
-        """Take back what was shown."""
-        for message in self._messages:
-            await self._request(message.delete)
-        self._messages.clear()
-        self._shown.clear()
-
-    async def _write(self, parts: list[str], tail: str, view: View | None) -> None:
-        texts = [*parts[:-1], (parts[-1] + tail).strip()]
-        for index, text in enumerate(texts):
-            buttons = view if index == len(texts) - 1 else None
-            if index >= len(self._messages):
-                self._messages.append(await self._send(text, buttons))
-                self._shown.append(text)
-            elif self._shown[index] != text or buttons is not None:
-                await self._request(self._messages[index].edit, content=text, view=buttons)
-                self._shown[index] = text
-
-    async def _send(self, text: str, view: View | None) -> discord.Message:
-        more: dict[str, Any] = {} if view is None else {"view": view}
-        if self._reference is not None and not self._messages:
-            more |= {"reference": self._reference, "mention_author": False}
-        sent: discord.Message = await self._request(self._place.send, content=text, suppress_embeds=True, **more)
-        return sent
-
-    async def _request(self, call: Callable[..., Any], **arguments: Any) -> Any:
-        """Do it in turn; rate limits are waited out, and for edits failures of Discord's servers too."""
-        place = self._place
-        for wait in (*_WAITS, None):
-            try:
-                async with self._pace.request():
-                    return await call(**arguments)
-            except (discord.NotFound, discord.Forbidden) as error:
-                raise Gone(str(error)) from error
-            except discord.HTTPException as error:
-                if error.code == ARCHIVED:
-                    # One that went to sleep is woken; one that a moderator locked is left alone.
-                    if not isinstance(place, discord.Thread) or place.locked or wait is None:
-                        raise Gone(str(error)) from error
-                    await self._request(place.edit, archived=False)
-                    continue
-                again = error.status == TOO_MANY or (error.status >= 500 and call != place.send)
-                if wait is None or not again:
-                    raise
-                log.info("Discord answered %s; trying again in %s s", error.status, wait)
-                await asyncio.sleep(wait)
 
 
 class Answering:
@@ -192,6 +90,8 @@ class Answering:
                     if finish is None:
                         await growing.show(text, self._writing(place.id))
             await growing.finish(text, _notes(text, finish, answer.dropped), self._done(session.trigger))
+        except EngineResting as error:
+            await self._keep_for_later(session, place, growing, text, error)
         except AfinaError as error:
             log.info("no answer in %s: %s", place.id, error.code)
             text = "" if isinstance(error, Unwelcome) else text  # what was shown of it goes, too
@@ -211,6 +111,14 @@ class Answering:
         """A branch without earlier messages that were turned away; the last one was let in."""
         words = await self._services.moderation.words(guild_id)
         return [turn for turn in path[:-1] if turn.ours or words.judge(turn.text) is None] + [path[-1]]
+
+    async def _keep_for_later(
+        self, session: Session, place: Place, growing: Growing, text: str, error: EngineResting
+    ) -> None:
+        """The GPU trains: the message is kept and answered when it is back (`bot/cogs/rest.py`), and says so once."""
+        first = await self._services.store.keep_waiting(place.id, session.trigger)
+        if text or first:
+            await growing.finish(text, [f"⏸️ {error.message} He guardado tu mensaje: lo contesto aquí al volver."], None)
 
     async def turns(self, place: Place, chat: ChatThread) -> list[Turn]:
         """What the thread remembers, oldest first."""
@@ -259,7 +167,7 @@ class Answering:
 
     async def _show_typing(self, place: Place) -> None:
         """«… is typing» for the next ten seconds, if Discord lets us; never a reason not to answer."""
-        if self._pace.backlog > _CROWDED:
+        if self._pace.backlog > CROWDED:
             return
         with suppress(discord.HTTPException):
             async with self._pace.request():
@@ -280,10 +188,12 @@ async def _read(attachment: discord.Attachment) -> str:
         return "(archivo que ya no se puede descargar)"
 
 
-def _reference(place: Place, turns: Sequence[Turn], path: Sequence[Turn]) -> discord.PartialMessage | None:
+def _reference(place: Place, turns: Sequence[Turn], path: Sequence[Turn]) -> discord.MessageReference | None:
     """The message to reply to, where the thread alone would not show (or later read) what is answered."""
     trigger = path[-1]
-    return place.get_partial_message(trigger.id) if trigger.reply_to or turns[-1].id != trigger.id else None
+    if trigger.reply_to is None and turns[-1].id == trigger.id:
+        return None
+    return place.get_partial_message(trigger.id).to_reference(fail_if_not_exists=False)
 
 
 def _varied(parameters: dict[str, float], seed: int) -> dict[str, float]:

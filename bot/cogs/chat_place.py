@@ -7,6 +7,7 @@ for want of a better place.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Literal
 
 import discord
@@ -86,7 +87,8 @@ async def tell_owner(place: Place, chat: ChatThread) -> None:
     if not isinstance(place, discord.Thread):
         return
     try:
-        await place.guild.fetch_channel(place.id)
+        with suppress(discord.Forbidden):  # it is there, and we may not even see it any more
+            await place.guild.fetch_channel(place.id)
         user = place.guild.get_member(chat.owner.user_id) or await place.guild.fetch_member(chat.owner.user_id)
         await user.send(
             f"Ya no puedo escribir en {place.mention}: está cerrado o me falta un permiso. "

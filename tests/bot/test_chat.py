@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import discord
 import pytest
 
 from bot.client import Afina
+from bot.cogs.growing import Growing
 from bot.conversations import WRITING
 from bot.engine import EngineClient
 from bot.records import Model, Owner
 from bot.services import Services
+from bot.sessions import Pace
 from bot.settings import Settings
 from bot.store import Store
 from jobs.artifacts import Artifacts
 from jobs.contract import Event, EventType, Recipe, TrainResult
-from playground import Limits, Playground
+from playground import Limits, Permission, Playground
 from playground.people import Channel, Person
 from playground.views import Message
 from tests.bot.conftest import make_services, running
@@ -481,14 +485,83 @@ async def test_a_thread_that_is_deleted_half_way_is_forgotten(
     await ana.say("uno")
     await ana.wait_message("lento")
     await place.person("Moderadora", admin=True).delete_channel(thread)
-    for _ in range(100):
-        if served.gone:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while not served.gone or not (chat := await store.chat(thread.id)) or not chat.closed:
+            await asyncio.sleep(0.02)
     assert served.gone == 1
-    chat = await store.chat(thread.id)
-    assert chat
-    assert chat.closed
+
+
+async def test_an_answer_that_a_moderator_deletes_half_way_ends_quietly(
+    bot: Afina, place: Playground, ana: Person, served: ProtocolEngine
+) -> None:
+    thread = await open_thread(ana)
+    served.pause, served.say = 0.05, lambda body: ["lento "] * 100
+    await ana.say("uno")
+    growing = await ana.wait_message("lento")
+    moderator = place.person("Moderadora", admin=True).at(thread)
+    await next(message for message in await moderator.history() if message.id == growing.id).delete()
+    async with asyncio.timeout(10):
+        while not served.gone:
+            await asyncio.sleep(0.02)
+    await ana.no_message(0.5)  # neither a new answer nor a word about permissions
+    served.pause, served.say = 0.0, lambda body: ["entero"]
+    assert (await answer_to(ana, "dos")).content == "entero"
+
+
+async def test_a_thread_that_goes_to_sleep_half_way_is_woken(
+    bot: Afina, place: Playground, ana: Person, served: ProtocolEngine
+) -> None:
+    thread = await open_thread(ana)
+    served.pause, served.say = 0.05, lambda body: [f"trozo{i} " for i in range(20)]
+    await ana.say("uno")
+    growing = await ana.wait_message("trozo1")
+    await place.person("Moderadora", admin=True).update_thread(thread, archived=True)
+    assert "trozo19" in (await growing.wait_edit(button=DONE, timeout=10)).content
+    assert not (await ana.channel(thread)).archived
+
+
+async def test_a_permission_that_is_lost_half_way_is_told_to_the_owner(
+    bot: Afina, place: Playground, ana: Person, served: ProtocolEngine
+) -> None:
+    await open_thread(ana)
+    served.pause, served.say = 0.05, lambda body: ["x" * 150 + " "] * 40  # more than one message
+    await ana.say("uno")
+    await ana.wait_message("xxx")
+    guild = next(iter(place.world.guilds.values()))
+    for role in (guild.id, *guild.members[place.world.bot.id].roles):
+        place.world.change_role(guild, guild.roles[role], 0)
+    told = await ana.wait_message("Ya no puedo escribir", timeout=10)
+    assert told.channel_id == (await ana.direct()).id
+    assert served.gone == 1
+
+
+async def test_an_answer_too_old_to_be_edited_gets_a_new_one_in_its_place() -> None:
+    """Discord refuses all but a few edits of what is older than an hour (30046)."""
+
+    class Old:
+        created_at = discord.utils.utcnow() - datetime.timedelta(hours=2)
+        edits, deleted = 0, False
+
+        async def edit(self, **_: Any) -> None:
+            self.edits += 1
+
+        async def delete(self) -> None:
+            self.deleted = True
+
+    class Room:
+        def __init__(self) -> None:
+            self.sent: list[str] = []
+
+        async def send(self, content: str, **_: Any) -> Old:
+            self.sent.append(content)
+            return Old()
+
+    old, room = Old(), Room()
+    growing = Growing(room, Pace(1000), 0.0, existing=[old])  # type: ignore[arg-type, list-item]
+    await growing.show("nuevo", discord.ui.View())
+    assert not old.deleted
+    await growing.finish("nuevo del todo", [], None)
+    assert (old.deleted, old.edits, room.sent) == (True, 0, [f"nuevo{WRITING}"])
 
 
 async def test_a_thread_that_gets_locked_half_way_is_told_to_its_owner(
@@ -559,8 +632,6 @@ async def test_in_a_public_thread_others_have_to_call_the_bot(
 async def test_without_private_threads_it_talks_in_direct_messages(
     services: Services, place: Playground, served: ProtocolEngine
 ) -> None:
-    from playground import Permission
-
     guild = place.guild(
         "Cerrada", channels=("general",), bot_permissions=Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES
     )
@@ -576,8 +647,6 @@ async def test_without_private_threads_it_talks_in_direct_messages(
 async def test_direct_messages_go_on_after_a_restart(
     services: Services, place: Playground, served: ProtocolEngine
 ) -> None:
-    from playground import Permission
-
     closed = Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES
     eva = place.person("Eva", place.guild("Cerrada", channels=("general",), bot_permissions=closed))
     async with running(services):
