@@ -21,7 +21,7 @@ from bot.cogs.answering import Answering, Gone, Place
 from bot.cogs.chat_buttons import Instructions, dynamic_items, when_done, when_writing
 from bot.cogs.chat_place import is_for_us, link, make_place, tell_owner, welcome
 from bot.cogs.chat_resume import Resuming
-from bot.cogs.entrance import enter_message
+from bot.cogs.entrance import enter_message, is_open
 from bot.cogs.growing import TakenAway
 from bot.conversations import NOTE
 from bot.errors import LimitReached, NotAllowed, WrongState
@@ -56,6 +56,7 @@ class ChatCog(commands.Cog):
         self._answering = Answering(services, self.voices, self.pace, writing=when_writing, done=when_done)
         self._resuming = Resuming(services.store, self.sessions, self.pace, self.begin)
         self._rate = Rate()
+        self._opened = Rate()
 
     async def cog_unload(self) -> None:
         await self.sessions.close()
@@ -104,6 +105,8 @@ class ChatCog(commands.Cog):
             raise NotAllowed(
                 "Ese modelo es privado.", hint="Compártelo con /modelos compartir, o abre un hilo privado."
             )
+        limits = await limits_for(self.services.settings, self.services.store, owner_of(interaction))
+        self._opened.spend(owner_of(interaction), limits.chats_per_minute, of="conversaciones nuevas")
         place = await make_place(interaction, voice.title, self.pace, public=public)
         chat = ChatThread(
             thread_id=place.id,
@@ -189,6 +192,8 @@ class ChatCog(commands.Cog):
 
         async def work(session: Session) -> None:
             current = await self.services.store.chat(place.id) or chat
+            if not await is_open(self.services, place, current.owner.guild_id):
+                return  # also what stood unanswered at a restart
             try:
                 await self._answering.answer(session, place, current, existing=existing, variation=variation)
             except TakenAway:

@@ -65,6 +65,10 @@ BUTTONS: dict[str, Purpose | None] = {
     "model": Purpose.WORK,
     "chat": Purpose.WORK,
     "compare": Purpose.WORK,
+    "course": None,
+    "mine": None,
+    "admin": None,
+    "any": None,
 }
 
 _WORDS = {Purpose.QUESTIONS: "contesto preguntas", Purpose.WORK: "trabajo con datos, entrenamientos y charlas"}
@@ -100,6 +104,14 @@ async def enter_message(services: Services, message: discord.Message, owner: Own
         await _see(services, owner, policy, message.author, manages=manages)
     if purpose is not None and not policy.allows(purpose, _places(message.channel, message.channel.id)):
         raise NotAllowed(elsewhere(policy, purpose), hint="")
+
+
+async def is_open(services: Services, channel: discord.Thread | discord.DMChannel, guild_id: int) -> bool:
+    """Whether conversations go on in a place, as its server wants it now."""
+    policy = await services.store.policy(guild_id)
+    if isinstance(channel, discord.DMChannel):
+        return policy.direct
+    return policy.allows(Purpose.WORK, _places(channel, channel.id))
 
 
 def elsewhere(policy: Policy, purpose: Purpose) -> str:
@@ -167,7 +179,7 @@ def _purpose(interaction: Interaction) -> Purpose | None:
         return COMMANDS.get(command.name, Purpose.WORK)
     data: Mapping[str, Any] = interaction.data or {}
     parts = str(data.get("custom_id", "")).split(":")
-    return BUTTONS.get(parts[1]) if len(parts) > 1 and parts[0] == "afina" else None
+    return BUTTONS.get(parts[1], Purpose.WORK) if len(parts) > 1 and parts[0] == "afina" else None
 
 
 def _places(channel: object, channel_id: int | None) -> list[int | None]:

@@ -36,7 +36,7 @@ def privacy_texts(settings: Settings) -> list[str]:
         "que escribes en Discord se usa para entrenar; los datos solo entran como archivos que alguien sube a "
         "propósito.",
         "**Hasta cuándo**  hasta que lo borres: una cosa con `/datos borrar` o `/modelos borrar`, todo con "
-        "`/misdatos borrar`.",
+        "`/misdatos borrar`. Cuántos minutos de entrenamiento gastaste se queda una semana, sin tu nombre.",
         "**Quién lo ve**  solo tú, y quien administra la máquina donde funciono. Un modelo que compartes lo puede usar "
         "el servidor, pero nunca ve tus datos. Tu taller también lo ve quien modera los hilos del servidor.",
     ]
