@@ -32,6 +32,11 @@ _ROWS: tuple[tuple[str, Callable[[Score], str | None]], ...] = (
 )
 
 
+def is_preference(evaluation: Evaluation) -> bool:
+    """Judged by which of two answers the model prefers, not by what it writes."""
+    return evaluation.tuned.accuracy is not None and not evaluation.labels
+
+
 def headline(evaluation: Evaluation) -> str:
     return HEADLINES[evaluation.verdict]
 
@@ -54,6 +59,8 @@ def table(evaluation: Evaluation) -> str:
     columns.append(("tuyo", evaluation.tuned))
     lines = [["", *(title for title, _ in columns)]]
     for label, read in _ROWS:
+        if label == "acierto" and is_preference(evaluation):
+            label = "prefiere"  # noqa: PLW2901 - the good answer, before the bad one
         cells = [read(score) for _, score in columns]
         if any(cell is not None for cell in cells):
             lines.append([label, *(cell or MISSING for cell in cells)])
@@ -69,7 +76,9 @@ def details(evaluation: Evaluation) -> str:
     elif evaluation.tuned.chrf is not None:
         chrf = evaluation.tuned.chrf
         parts.append(f"Su chrF real está entre {number(chrf.low, 1)} y {number(chrf.high, 1)} (intervalo del 95 %).")
-    if evaluation.majority is not None:
+    if is_preference(evaluation):
+        parts.append("Elegir a cara o cruz acertaría el 50\u00a0%.")
+    elif evaluation.majority is not None:
         parts.append(f"Responder siempre la etiqueta más común acertaría el {percent(evaluation.majority)}.")
     legend = []
     if evaluation.few_shot is not None:
@@ -85,7 +94,17 @@ def samples(evaluation: Evaluation, *, mistakes_first: bool = False, limit: int 
     chosen = list(evaluation.samples)
     if mistakes_first:
         chosen.sort(key=lambda sample: is_right(sample.tuned, sample.expected))
-    return [_sample(sample, width) for sample in chosen[:limit]]
+    return [_sample(sample, width, marked=not is_preference(evaluation)) for sample in chosen[:limit]]
+
+
+def samples_head(evaluation: Evaluation) -> str:
+    """What the examples show, in one sentence."""
+    count, wrong = len(evaluation.samples), len(mistakes(evaluation))
+    if is_preference(evaluation):
+        return "Así contesta a preguntas que no vio al entrenar. La nota mide otra cosa: qué respuesta prefiere de dos."
+    if wrong:
+        return f"Falla {wrong} de estos {count} ejemplos, que no vio al entrenar."
+    return "Acierta todos estos ejemplos, que no vio al entrenar."
 
 
 def mistakes(evaluation: Evaluation) -> Sequence[Comparison]:
@@ -97,10 +116,11 @@ def is_right(answer: str, expected: str) -> bool:
     return " ".join(answer.split()).casefold() == " ".join(expected.split()).casefold()
 
 
-def _sample(sample: Comparison, width: int) -> str:
-    mark = "✓" if is_right(sample.tuned, sample.expected) else "✗"
-    lines = [f"**{plain(sample.prompt, width)}**", f"Se esperaba: {plain(sample.expected, width) or MISSING}"]
-    lines.append(f"{mark} El tuyo: {plain(sample.tuned, width) or MISSING}")
+def _sample(sample: Comparison, width: int, *, marked: bool) -> str:
+    mark = ("✓ " if is_right(sample.tuned, sample.expected) else "✗ ") if marked else ""
+    wanted = "Se esperaba" if marked else "La preferida"
+    lines = [f"**{plain(sample.prompt, width)}**", f"{wanted}: {plain(sample.expected, width) or MISSING}"]
+    lines.append(f"{mark}El tuyo: {plain(sample.tuned, width) or MISSING}")
     lines.append(f"-# base: {plain(sample.base, width) or MISSING}")
     if sample.few_shot is not None:
         lines.append(f"-# base con ejemplos: {plain(sample.few_shot, width) or MISSING}")

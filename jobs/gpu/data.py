@@ -33,6 +33,16 @@ class Prepared:
     dropped: Counter[str] = field(default_factory=Counter)  # reason → examples
 
 
+def nothing_left(dropped: Counter[str], max_length: int) -> NothingToLearn:
+    """The error for data of which every example was left out, with the cause that most of them share."""
+    if dropped and dropped.most_common(1)[0][0] == BEYOND_THE_ROW:
+        return NothingToLearn(
+            f"Con un máximo de {max_length} tokens por ejemplo, la respuesta no cabe en ninguno.",
+            hint="Sube la longitud máxima en Avanzado, o acorta las preguntas.",
+        )
+    return NothingToLearn()
+
+
 def prepare(encoder: ChatEncoder, examples: Sequence[Example], *, max_length: int) -> Prepared:
     """Encode chat and text examples for SFT. Raises NothingToLearn when no example is left."""
     kept: list[Example] = []
@@ -56,7 +66,7 @@ def prepare(encoder: ChatEncoder, examples: Sequence[Example], *, max_length: in
         if rows:
             parts.append(as_dataset(rows))
     if not kept:
-        raise NothingToLearn
+        raise nothing_left(dropped, max_length)
     return Prepared(examples=kept, dataset=concatenate_datasets(parts), tokens=tokens, cut=cut, dropped=dropped)
 
 

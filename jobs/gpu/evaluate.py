@@ -25,6 +25,7 @@ from jobs.gpu.trainer import causal_model, learnt_logits
 from jobs.gpu.verdict import Question, Side, judge_answers, judge_preferences, judge_texts
 
 MOST_ROWS = 200  # held-out rows that are answered; more would cost minutes and change little
+SHOWN = 5  # preferences that are answered, for people to look at
 LONGEST_ANSWER = 256  # tokens generated at most
 TOKENS_A_BATCH = {"cpu": 4_096, "cuda": 65_536}  # prompt and answer, all rows of one batch
 
@@ -86,16 +87,16 @@ def _evaluate_preferences(
     model: Any, encoder: ChatEncoder, rows: Sequence[Example], check: Callable[[], None]
 ) -> Evaluation:
     """Preferences are judged by likelihood; the first rows are also answered, for people to look at."""
-    good = [answered(row, row.chosen) for row in rows]
-    contest = Contest(model, encoder, good[:5], check)
+    good = [answered(row, row.chosen) for row in rows if row.desirable is not False][:SHOWN]
+    contest = Contest(model, encoder, good, check) if good else None
     sides = []
     for adapter in (False, True):
-        answers = contest.side(adapter=adapter)
+        answers = contest.side(adapter=adapter) if contest else Side(answers=[])
         with nullcontext() if adapter else model.disable_adapter():
             preferred = right_choices(rows, lambda texts: measure_loss(model, encoder, encoder.encode(texts))[2])
         sides.append(replace(answers, preferred=preferred, loss=None, token_accuracy=None))
     questions = [Question(text=_asked(row), expected=row.answer) for row in good]
-    return judge_preferences(questions, base=sides[0], tuned=sides[1])
+    return judge_preferences(questions, rows=len(rows), base=sides[0], tuned=sides[1])
 
 
 class Contest:

@@ -17,10 +17,10 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from jobs.contract import Objective, Recipe
 from jobs.dataset.example import Example, Kind, Message
-from jobs.errors import DatasetError, NothingToLearn
+from jobs.errors import DatasetError
 from jobs.gpu.batches import IGNORED
 from jobs.gpu.chat import ChatEncoder, Encoded
-from jobs.gpu.data import BEYOND_THE_ROW, Prepared, as_dataset, in_parts
+from jobs.gpu.data import BEYOND_THE_ROW, Prepared, as_dataset, in_parts, nothing_left
 
 REFERENCE = "ref"  # TRL's name for the copy of a continued adapter
 WRONG_DATA = {
@@ -74,7 +74,7 @@ def prepare_preferences(encoder: ChatEncoder, examples: Sequence[Example], *, re
             tokens += sum(min(len(text.input_ids), recipe.max_length) for text in texts)
             cut += sum(len(text.input_ids) > recipe.max_length for text in texts)
     if not rows:
-        raise NothingToLearn
+        raise nothing_left(dropped, recipe.max_length)
     if not pairs:
         _add_mismatched(rows, max(2, recipe.batch_size))
     return Prepared(examples=kept, dataset=as_dataset(rows), tokens=tokens, cut=cut, dropped=dropped)

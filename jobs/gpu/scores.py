@@ -3,7 +3,7 @@
 Rule of this file: the usual definitions, nothing of our own. Exact match after Unicode NFC and collapsed spaces;
 macro-F1 over the task's labels with 0 where a label is never right; chrF and BLEU are sacrebleu's corpus scores;
 ROUGE-L is the mean F1 of the longest common subsequence of lower-case words. Intervals are 95 % percentile bootstrap
-over the rows, with a fixed seed; the paired test flips signs.
+over the rows, with a fixed seed (at the edges, the exact binomial bound); the paired test flips signs.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def chrf(answers: Sequence[str], expected: Sequence[str]) -> float:
     return float(CHRF().corpus_score(list(answers), [list(expected)]).score)
 
 
-def bleu(answers: Sequence[str], expected: Sequence[str]) -> float:
+def bleu(answers: Sequence[str], expected: Sequence[str]) -> float | None:
+    """None where no expected answer has four words: BLEU would be 0 also for perfect answers."""
+    if all(len(text.split()) < 4 for text in expected):
+        return None
     return float(BLEU(effective_order=False).corpus_score(list(answers), [list(expected)]).score)
 
 
@@ -91,7 +94,15 @@ def _lcs_f1(answer: list[str], expected: list[str]) -> float:
 
 
 def mean_interval(rows: Sequence[float], *, scale: float = 1.0) -> Interval:
-    """The mean of per-row scores and its 95 % bootstrap interval."""
+    """The mean of per-row scores and its 95 % bootstrap interval.
+
+    Resampling cannot doubt rows that are all right or all wrong; there it is the exact binomial bound: n of n right
+    says that a rate below 0.05 ** (1 / n) is unlikely.
+    """
+    if set(rows) in ({0.0}, {1.0}):
+        doubt = 1 - 0.05 ** (1 / len(rows))
+        low, high = (0.0, doubt) if rows[0] == 0.0 else (1 - doubt, 1.0)
+        return Interval(value=float(rows[0]) * scale, low=low * scale, high=high * scale)
     values = np.asarray(rows, dtype=float) * scale
     means = values[_resamples(len(values))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])

@@ -67,17 +67,17 @@ def judge_answers(
     )
 
 
-def judge_preferences(questions: Sequence[Question], *, base: Side, tuned: Side) -> Evaluation:
-    """Of preference data: how often the better answer is the likelier one."""
+def judge_preferences(questions: Sequence[Question], *, rows: int, base: Side, tuned: Side) -> Evaluation:
+    """Of `rows` preferences: how often the better answer is the likelier one. `questions`: those that were answered."""
     judged = {name: _score_choice(side) for name, side in (("base", base), ("tuned", tuned))}
-    verdict = _verdict(tuned.preferred or [], base.preferred or [], [0.5] * len(questions))
+    verdict = _verdict(tuned.preferred or [], base.preferred or [], [0.5] * rows)
     return Evaluation(
-        examples=len(questions),
+        examples=rows,
         majority=0.5,
         base=judged["base"],
         tuned=judged["tuned"],
         verdict=verdict,
-        summary=summary(verdict, judged, "de las veces prefiere la respuesta buena", len(questions)),
+        summary=summary(verdict, judged, "de las veces prefiere la respuesta buena", rows),
         samples=_samples(questions, base, None, tuned),
     )
 
@@ -154,7 +154,10 @@ CLOSENESS = "de parecido con la respuesta esperada (chrF)"
 def summary(verdict: Verdict, judged: dict[str, Score], measure: str, count: int) -> str:
     """One or two Spanish sentences."""
     if verdict is Verdict.NOT_MEASURED:
-        return f"Con {count} ejemplos de evaluación no se puede decir nada seguro: harían falta al menos {FEWEST_ROWS}."
+        return (
+            f"Con {count} ejemplos de evaluación no se puede decir nada seguro: harían falta al menos {FEWEST_ROWS}. "
+            "Sube más ejemplos."
+        )
     base, tuned = _figure(judged["base"]), _figure(judged["tuned"])
     figures = f"{base} → {tuned} {measure} en {count} ejemplos que no vio"
     if verdict is Verdict.WORSE:

@@ -87,9 +87,9 @@ def test_five_samples_are_shown_from_all_over() -> None:
 def test_preferences_are_compared_with_a_coin() -> None:
     before = Side(answers=["a"] * 5, preferred=[0.0, 1.0] * 15)
     assert judge_preferences(
-        QUESTIONS[:30], base=before, tuned=Side(answers=["b"] * 5, preferred=[1.0] * 30)
+        QUESTIONS[:30], rows=30, base=before, tuned=Side(answers=["b"] * 5, preferred=[1.0] * 30)
     ).verdict is (Verdict.BETTER)
-    assert judge_preferences(QUESTIONS[:30], base=before, tuned=before).verdict is Verdict.NO_DIFFERENCE
+    assert judge_preferences(QUESTIONS[:30], rows=30, base=before, tuned=before).verdict is Verdict.NO_DIFFERENCE
 
 
 def test_text_is_compared_by_the_loss_of_each_row() -> None:
