@@ -111,6 +111,9 @@ def _model_commands(add: Callable[[str, str], Parser]) -> None:
     train.add_argument("--preset", choices=[preset.value for preset in Preset], default=Preset.BALANCED.value)
     train.add_argument("--method", choices=[method.value for method in Method], default=Method.LORA.value)
     train.add_argument("--seed", type=int, metavar="N")
+    train.add_argument(
+        "--validation", type=Path, metavar="ARCHIVO", help="ejemplos aparte para medir (sin él, se aparta una décima)"
+    )
     train.add_argument("--config", type=Path, metavar="RECETA", help="un recipe.yaml: repite esos mismos ajustes")
     train.add_argument("--json", action="store_true", help="los eventos y el resultado, un objeto JSON por línea")
     models = add("models", "lista los modelos hechos aquí, o fusiona uno con su base")

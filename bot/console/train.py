@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -49,22 +49,31 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
-    report = await asyncio.to_thread(examine, arguments.file, limits_of(settings))
-    if report.verdict == "rejected":
-        if arguments.json:
-            print(json.dumps(report.to_dict(), ensure_ascii=False))
-        else:
-            show(report)
-            if report.usable:
-                print(f"\nPrueba con: afina check {arguments.file} --fix reparado.jsonl", file=sys.stderr)
-        return 1
-    base = load_catalog().get(arguments.base or settings.default_base)
-    recipe = _recipe(arguments, report, base.id)
+    files = [path for path in (arguments.file, arguments.validation) if path is not None]
+    reports = [await asyncio.to_thread(examine, path, limits_of(settings)) for path in files]
+    for path, report in zip(files, reports, strict=True):
+        if report.verdict == "rejected":
+            _refuse(path, report, as_json=arguments.json)
+            return 1
+    given = read_config(arguments.config) if arguments.config else None
+    base = load_catalog().get(arguments.base or (given.base if given else None) or settings.default_base)
+    recipe = given.recipe if given else _usual_recipe(arguments, reports[0], base.id)
+    if arguments.seed is not None:
+        recipe = recipe.model_copy(update={"seed": arguments.seed})
     check_recipe(recipe, base)
     async with Store.open(settings.database) as store:
-        dataset = await _keep(store, settings, arguments.file, report)
-        name = arguments.name or arguments.file.stem
-        job = await store.submit_job(owner=CONSOLE, name=name, dataset=dataset, base_id=base.id, recipe=recipe)
+        kept = [await _keep(store, settings, *both) for both in zip(files, reports, strict=True)]
+        if given and given.dataset_sha256 not in (None, kept[0].sha256):
+            print("Estos datos no son los de la receta: el resultado no será el mismo.", file=sys.stderr)
+        job = await store.submit_job(
+            owner=CONSOLE,
+            name=arguments.name or arguments.file.stem,
+            dataset=kept[0],
+            base_id=base.id,
+            recipe=recipe,
+            validation_path=kept[1].path if len(kept) > 1 else None,
+            parent_adapter=given.parent_adapter if given else None,
+        )
         async with _somebody_who_trains(settings, store):
             try:
                 return await (_follow_json if arguments.json else _follow)(store, job.id)
@@ -73,23 +82,39 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
                 raise
 
 
-def _recipe(arguments: argparse.Namespace, report: Report, base_id: str) -> Recipe:
-    """The recipe of `--config`, else what suits the data. Raises BadInput."""
-    if arguments.config is None:
-        objective = OBJECTIVES.get(format_of(report.to_dict()) or "", Objective.SFT)
-        stats = DataStats.from_report(report.stats)
-        preset, method = Preset(arguments.preset), Method(arguments.method)
-        recipe = recommend(stats, load_catalog().get(base_id), preset=preset, method=method, objective=objective)
-    else:
-        recipe = read_recipe(arguments.config)
-    return recipe if arguments.seed is None else recipe.model_copy(update={"seed": arguments.seed})
+def _refuse(path: Path, report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.to_dict(), ensure_ascii=False))
+        return
+    show(report)
+    if report.usable:
+        print(f"\nPrueba con: afina check {path} --fix reparado.jsonl", file=sys.stderr)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """A `recipe.yaml` as every adapter carries one. Raises BadInput."""
+def _usual_recipe(arguments: argparse.Namespace, report: Report, base_id: str) -> Recipe:
+    """What suits the data."""
+    objective = OBJECTIVES.get(format_of(report.to_dict()) or "", Objective.SFT)
+    stats = DataStats.from_report(report.stats)
+    preset, method = Preset(arguments.preset), Method(arguments.method)
+    return recommend(stats, load_catalog().get(base_id), preset=preset, method=method, objective=objective)
+
+
+class Config(BaseModel):
+    """A `recipe.yaml`: what trains the same model again from the same data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recipe: Recipe
+    base: str | None = None
+    dataset_sha256: str | None = None
+    parent_adapter: str | None = None  # was trained on from this one
+
+
+def read_config(path: Path) -> Config:
+    """A `recipe.yaml` as every adapter carries one, or a bare recipe. Raises BadInput."""
     try:
         said: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Recipe.model_validate(said.get("recipe", said) if isinstance(said, dict) else said)
+        return Config.model_validate(said if isinstance(said, dict) and "recipe" in said else {"recipe": said})
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"No puedo leer {path}.", hint="Tiene que ser el recipe.yaml de un modelo.") from error
     except ValidationError as error:
@@ -178,7 +203,13 @@ async def _follow(store: Store, job_id: str) -> int:
 
 def _update(bar: Progress, task: TaskID, job: Job, events: list[Event]) -> None:
     now = view(job, events)
-    bar.update(task, description=now.status, completed=job.step, total=job.total_steps or None, more=now.tutor or "")
+    bar.update(
+        task,
+        description=now.status,
+        completed=job.step,
+        total=job.total_steps or None,
+        more=now.advice.text if now.advice else "",
+    )
 
 
 async def _model(store: Store, job: Job) -> dict[str, Any] | None:

@@ -85,7 +85,6 @@ class ProgressCallback(TrainerCallback):
         self._first_step = 0
         self._last: tuple[float, int] = (self._started, 0)  # when, at which step, of the last log
         self.stopped: StopKind | None = None
-        self.history: list[Metrics] = []
         self.epochs = 0.0  # that were trained, all attempts together
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -143,7 +142,6 @@ class ProgressCallback(TrainerCallback):
             **measured,
             **self._speed(args, state),
         )
-        self.history.append(metrics)
         self._progress.emit(EventType.METRICS, **metrics.model_dump(exclude_none=True))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import yaml
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from jobs.attempt import EVENTS_FILE
+from jobs.attempt import EVENTS_FILE, read_event_file
 from jobs.catalog import Base
-from jobs.contract import Evaluation, Metrics, Objective, Score, TrainRequest, Verdict
+from jobs.contract import Evaluation, Event, EventType, Metrics, Objective, Score, TrainRequest, Verdict
 
 # The columns of OpenAI's result files, so that existing notebooks read them.
 RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -32,9 +31,8 @@ def write_adapter(
     request: TrainRequest,
     base: Base,
     revision: str | None,
-    history: Sequence[Metrics],
     evaluation: Evaluation | None,
-    events: Path,
+    events: Sequence[Event],
 ) -> tuple[str, ...]:
     """Fill `folder` and return the names of the files that people may want to download."""
     config = model.peft_config[model.active_adapter]
@@ -44,21 +42,31 @@ def write_adapter(
         folder, safe_serialization=True, save_embedding_layers=False, selected_adapters=[model.active_adapter]
     )
     tokenizer.save_pretrained(folder)
-    write_results(folder / "results.csv", history)
+    measured = [Metrics.model_validate(event.data) for event in events if event.type is EventType.METRICS]
+    write_results(folder / "results.csv", measured)
     (folder / "recipe.yaml").write_text(recipe_yaml(request), encoding="utf-8")
     (folder / "README.md").write_text(model_card(request, base, revision, evaluation), encoding="utf-8")
     files = ["results.csv", "recipe.yaml", "README.md"]
     if evaluation is not None:
         (folder / "evaluation.json").write_text(evaluation.model_dump_json(indent=2), encoding="utf-8")
         files.append("evaluation.json")
-    if (events / EVENTS_FILE).is_file():
-        shutil.copyfile(events / EVENTS_FILE, folder / EVENTS_FILE)
+    if events:
+        lines = (event.model_dump_json() + "\n" for event in events if event.type is not EventType.HEARTBEAT)
+        (folder / EVENTS_FILE).write_text("".join(lines), encoding="utf-8")
         files.append(EVENTS_FILE)
     return tuple(files)
 
 
+def history_of(job: Path) -> list[Event]:
+    """What all attempts of a job wrote down in its folder on this machine, in order."""
+    attempts = sorted(
+        (folder for folder in job.iterdir() if folder.name.isdigit()), key=lambda folder: int(folder.name)
+    )
+    return [event for folder in attempts for event in read_event_file(folder)]
+
+
 def write_results(path: Path, history: Sequence[Metrics]) -> None:
-    """One line a step that was logged, empty where a number was not measured."""
+    """One line a step, empty where a number was not measured; a step that was repeated has its newest numbers."""
     lines: dict[int, dict[str, float | int | None]] = {}
     for metrics in history:
         line = lines.setdefault(metrics.step, dict.fromkeys(RESULT_COLUMNS, None) | {"step": metrics.step})

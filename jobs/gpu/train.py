@@ -36,6 +36,7 @@ from jobs.gpu.preference import prepare_preferences
 from jobs.gpu.progress import Control as AnyControl
 from jobs.gpu.progress import Emit, Progress
 from jobs.gpu.trackers import callbacks
+from jobs.gpu.verdict import FEWEST_ROWS
 from jobs.recipe import check_recipe
 
 logger = logging.getLogger(__name__)
@@ -179,9 +180,8 @@ def train(
         request=request,
         base=base,
         revision=revision,
-        history=fitted.history,
         evaluation=evaluation,
-        events=work,
+        events=publish.history_of(work.parent),
     )
     details = {
         "base_revision": revision,
@@ -208,7 +208,13 @@ def read_data(request: TrainRequest, artifacts: Artifacts) -> tuple[list[Example
         raise NothingToLearn("El archivo no tiene ningún ejemplo que se pueda usar.")
     if request.validation_path is not None:
         return examples, list(read_examples(artifacts.local(request.validation_path)))
-    return split_examples(examples, fraction=request.validation_fraction, seed=request.recipe.seed)
+    fraction = held_out_fraction(request.validation_fraction, len(examples))
+    return split_examples(examples, fraction=fraction, seed=request.recipe.seed)
+
+
+def held_out_fraction(wanted: float, examples: int) -> float:
+    """More than wanted where few examples would leave too few for a verdict, up to a fifth of them."""
+    return max(wanted, min(MOST_HELD_OUT, (FEWEST_ROWS + 0.5) / examples)) if wanted else 0.0
 
 
 def prepare_for(recipe: Recipe, encoder: ChatEncoder, examples: list[Example]) -> Prepared:
@@ -230,6 +236,8 @@ def prepare_validation(recipe: Recipe, encoder: ChatEncoder, held_out: list[Exam
     except DatasetError:
         return None
 
+
+MOST_HELD_OUT = 0.2  # of a small file, for the evaluation
 
 REASONS = {
     "nothing is learnt": "sin ninguna respuesta que aprender",
