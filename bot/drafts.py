@@ -31,7 +31,7 @@ class Draft(BaseModel):
     dataset_id: str
     base_id: str
     parent_adapter: str | None = None  # continue this adapter instead of starting from the base
-    preset: Preset
+    preset: Preset | None  # None: values of one's own
     recipe: Recipe
     state: Literal["open", "confirming", "confirmed", "discarded"] = "open"
     job_id: str | None = None
@@ -56,7 +56,7 @@ async def tweak(services: Services, draft: Draft, answers: Mapping[str, str]) ->
     must_be_open(draft)
     recipe = changed_recipe(draft.recipe, answers)
     check_recipe(recipe, services.catalog.get(draft.base_id))
-    changed = draft.model_copy(update={"recipe": recipe})
+    changed = draft.model_copy(update={"recipe": recipe, "preset": draft.preset if recipe == draft.recipe else None})
     await save_draft(services, changed)
     return changed
 

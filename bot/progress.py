@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from bot.records import Job
 from bot.store import Store, StoreUnavailable
+from bot.tutor import Advice, Points, advise
 from jobs.contract import Event, EventType, JobState, Metrics, Phase
 from jobs.errors import QueueUnavailable
 from jobs.logs import about
@@ -29,7 +30,6 @@ CURSOR = "events.cursor"  # name of the place in the stream up to which everythi
 RETRY_SECONDS = 1.0
 
 Subscriber = Callable[[Job], Awaitable[None]]
-Points = tuple[tuple[int, float], ...]  # (step, nats)
 
 
 class ProgressFeed:
@@ -98,7 +98,7 @@ class JobView:
     eval_losses: Points  # validation loss
     sparkline: tuple[float, ...]  # training loss in at most 32 points
     tokens_per_second: float | None
-    tutor: str | None  # one sentence of a tutor about the curves
+    advice: Advice | None  # of a tutor, about the curves
     messages: tuple[str, ...]  # what the worker told people, the last three
     restarts: int  # attempts before this one
 
@@ -133,7 +133,7 @@ def view(job: Job, events: Sequence[Event], *, position: int = 0, now: float | N
         eval_losses=eval_losses,
         sparkline=_thin([loss for _, loss in losses], 32),
         tokens_per_second=speeds[-1] if speeds else None,
-        tutor=tutor(losses, eval_losses, job.total_steps),
+        advice=advise(losses, eval_losses, job.total_steps),
         messages=tuple(event.message for event in events if event.type is EventType.MESSAGE and event.message)[-3:],
         restarts=job.attempt - 1,
     )
@@ -161,61 +161,6 @@ def _status(job: Job, position: int) -> str:
         case JobState.CANCELLED:
             return "cancelado"
     return f"ha fallado: {job.error['message']}" if job.error else "ha fallado"
-
-
-def tutor(losses: Points, eval_losses: Points, total_steps: int) -> str | None:
-    """What a tutor would say about these curves; None while there is too little to see."""
-    if diverging := _divergence(losses):
-        return diverging
-    if memorising := _memorising(eval_losses):
-        return memorising
-    if 0 < total_steps < 20:
-        return f"Son solo {total_steps} pasos: con más ejemplos o más épocas se vería mejor si aprende."
-    if len(losses) < 6:
-        return None
-    first, last = _ends(losses)
-    done = losses[-1][0] / total_steps if total_steps else 0.0
-    if first - last < 0.03 * first:
-        if done < 0.5:
-            return None
-        return (
-            f"Casi no aprende: la pérdida sigue en {_number(last)}."
-            " Prueba con una tasa de aprendizaje más alta o revisa que los ejemplos se parezcan a lo que pides."
-        )
-    return f"Va bien: la pérdida baja de {_number(first)} a {_number(last)}."
-
-
-def _divergence(losses: Points) -> str | None:
-    """The end is clearly above the beginning, and not by one bad step."""
-    if len(losses) < 6:
-        return None
-    first, last = _ends(losses)
-    if last <= max(1.3 * first, first + 0.2):
-        return None
-    return (
-        f"Se está desbocando: la pérdida sube de {_number(first)} a {_number(last)}."
-        " Repítelo con una tasa de aprendizaje más baja."
-    )
-
-
-def _memorising(eval_losses: Points) -> str | None:
-    """The validation loss has left its best value behind, twice in a row."""
-    if len(eval_losses) < 3:
-        return None
-    best_step, best = min(eval_losses, key=lambda point: point[1])
-    after = [loss for step, loss in eval_losses if step > best_step]
-    if len(after) < 2 or min(after[-2:]) < 1.02 * best:
-        return None
-    return (
-        f"Empieza a memorizar: con ejemplos que no ha visto, lo mejor fue el paso {best_step} ({_number(best)})"
-        f" y ahora está en {_number(after[-1])}. Con menos épocas o más ejemplos generaliza mejor."
-    )
-
-
-def _ends(losses: Points) -> tuple[float, float]:
-    """Mean of the first and of the last fifth."""
-    count = max(2, len(losses) // 5)
-    return fmean(loss for _, loss in losses[:count]), fmean(loss for _, loss in losses[-count:])
 
 
 def _metrics(event: Event) -> Metrics | None:
@@ -246,7 +191,3 @@ def _thin(values: Sequence[float], most: int) -> tuple[float, ...]:
         return tuple(values)
     edges = [round(index * len(values) / most) for index in range(most + 1)]
     return tuple(fmean(values[start:end]) for start, end in pairwise(edges))
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace(".", ",")

@@ -7,11 +7,11 @@ Rule of this file: the whole decision without Discord. A plan is computed anew e
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.bases import check_offered
 from bot.datasets import has_open_secrets, look_again
+from bot.doubts import circumstances, odd_values
 from bot.drafts import Draft, save_draft
 from bot.errors import NotFound, WrongState
 from bot.limits import Limits, Usage, seconds_left
@@ -21,10 +21,9 @@ from bot.services import Services
 from bot.waiting import best_memory, expected_cost, queue_ahead, stats_of, workers
 from bot.wishes import clean_name, free_name
 from jobs.catalog import Base
-from jobs.contract import Method, Objective, Preset, Recipe, WorkerInfo
+from jobs.contract import Method, Objective, Preset, Recipe
 from jobs.recipe import Estimate, recommend
 
-FEW_EXAMPLES = 50  # below this many, say that it rarely helps
 CONTINUE = "modelo:"  # a choice of base that means one's own model
 
 OBJECTIVES = {"preference": Objective.DPO, "kto": Objective.KTO}
@@ -109,6 +108,51 @@ async def make_draft(
     return draft
 
 
+async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
+    """A draft with the settings of a job that is over, milder where those made it fail. Raises NotFound, WrongState."""
+    old = await services.store.job(job_id, owner)
+    if not old.state.terminal:
+        raise WrongState("Ese entrenamiento todavía no ha terminado.", hint="Espera a que acabe, o cancélalo.")
+    await check_offered(services, owner.guild_id, old.request.base_id)
+    await may_train(services, owner, 0.0)
+    dataset = await _usable_dataset(services, old.dataset_id, owner)
+    models = [model.name for model in await services.store.models(owner) if model.owner == owner]
+    draft = Draft(
+        id=secrets.token_hex(8),
+        guild_id=owner.guild_id,
+        user_id=owner.user_id,
+        name=free_name(old.name, models),
+        dataset_id=dataset.id,
+        base_id=old.request.base_id,
+        parent_adapter=old.request.parent_adapter,
+        preset=None,
+        recipe=milder(old, _usual_recipe(services, dataset, old)),
+        created_at=services.store.clock(),
+    )
+    await save_draft(services, draft)
+    return draft
+
+
+def _usual_recipe(services: Services, dataset: Dataset, job: Job) -> Recipe:
+    """What would be recommended for the data of a job today, wherever it trains."""
+    recipe = job.request.recipe
+    base = services.catalog.get(job.request.base_id)
+    return recommend(stats_of(dataset), base, method=recipe.method, objective=recipe.objective)
+
+
+def milder(job: Job, usual: Recipe) -> Recipe:
+    """The recipe of a failed job without what made it fail, as far as its error tells."""
+    recipe = job.request.recipe
+    match (job.error or {}).get("code"):
+        case "diverged":
+            return recipe.model_copy(update={"learning_rate": min(recipe.learning_rate / 2, usual.learning_rate)})
+        case "does_not_fit":
+            return recipe.model_copy(update={"method": Method.QLORA, "gradient_checkpointing": True})
+        case "nothing_to_learn":
+            return recipe.model_copy(update={"max_length": max(recipe.max_length, usual.max_length)})
+    return recipe
+
+
 async def plan(services: Services, draft: Draft) -> Plan:
     """What the draft costs as things stand. Raises NotFound or WrongState when its data are gone."""
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
@@ -127,7 +171,10 @@ async def plan(services: Services, draft: Draft) -> Plan:
         wait=wait,
         limits=limits,
         usage=usage,
-        notes=_notes(dataset, base, cost, crew, seconds_left(limits, usage)),
+        notes=(
+            *circumstances(dataset, base, cost, crew, seconds_left(limits, usage)),
+            *odd_values(draft.recipe, stats_of(dataset), base),
+        ),
     )
 
 
@@ -164,31 +211,21 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     return job
 
 
-def _notes(
-    dataset: Dataset, base: Base, cost: Estimate, crew: Sequence[WorkerInfo], left: float | None
-) -> tuple[str, ...]:
-    notes = []
-    if left is not None and cost.seconds > left:
-        notes.append("No te alcanzan los minutos que te quedan: en *Avanzado* puedes pedir menos vueltas.")
-    if dataset.usable < FEW_EXAMPLES:
-        notes.append(f"Son pocos ejemplos ({dataset.usable}): suelen hacer falta unos cientos para que se note.")
-    if dataset.verdict == "warnings":
-        notes.append("Los datos tienen avisos: míralos con /datos ver antes de entrenar.")
-    if not cost.fits:
-        notes.append("No cabe en la memoria del equipo que entrena: prueba con QLoRA o con una base más pequeña.")
-    if not crew:
-        notes.append("Ahora mismo no hay ningún equipo entrenando: quedará en la cola y empezará en cuanto haya uno.")
-    if not base.verified:
-        notes.append("Esta base no se ha probado todavía de principio a fin con Afina; mira bien el resultado.")
-    return tuple(notes)
-
-
 async def repeat(services: Services, job_id: str, owner: Owner, *, seed: int | None = None) -> Job:
-    """Promise a job that is over once more, perhaps with another seed. Raises NotFound, LimitReached, WrongState."""
+    """Promise a job that is over once more, perhaps with another seed; one that does the same already is enough.
+
+    Raises NotFound, LimitReached, WrongState.
+    """
     old = await services.store.job(job_id, owner)
     if not old.state.terminal:
         raise WrongState("Ese entrenamiento todavía no ha terminado.", hint="Espera a que acabe, o cancélalo.")
     recipe = old.request.recipe if seed is None else old.request.recipe.model_copy(update={"seed": seed})
+    wanted = (old.name, old.dataset_id, old.request.base_id, recipe, old.request.parent_adapter)
+    for job in await services.store.jobs(owner):  # pressed twice: one is enough, the same recipe gives the same model
+        request = job.request
+        same = (job.name, job.dataset_id, request.base_id, request.recipe, request.parent_adapter) == wanted
+        if same and not job.state.terminal:
+            return job
     dataset = await _usable_dataset(services, old.dataset_id, owner)
     seconds = await _promised_seconds(services, dataset, old.request.base_id, recipe)
     limits = await may_train(services, owner, seconds)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from statistics import harmonic_mean
 
 from bot.records import Dataset, Job, Owner
 from bot.services import Services
 from jobs.catalog import Base, Catalog
-from jobs.contract import JobState, Method, Recipe, WorkerInfo
+from jobs.contract import Event, JobState, Method, Recipe, WorkerInfo
 from jobs.errors import AfinaError, QueueUnavailable
 from jobs.recipe import DataStats, Estimate, estimate, memory_needed
 
@@ -53,11 +54,15 @@ async def expected_cost(
     )
 
 
-async def remember_speed(services: Services, job: Job, tokens: int, seconds: float) -> None:
-    """Keep what a finished job reached, for the next estimate."""
-    if tokens > 0 and seconds > 0:
+async def remember_speed(services: Services, job: Job, events: Sequence[Event]) -> None:
+    """Keep what a finished job reached while it trained, for the next estimate.
+
+    The harmonic mean, because each report covers about as many tokens as the next.
+    """
+    speeds = [float(speed) for event in events if (speed := event.data.get("tokens_per_second"))]
+    if speeds:
         key = f"speed:{job.request.base_id}:{job.request.recipe.method}"
-        await services.store.set_state(key, f"{tokens / seconds:.3f}")
+        await services.store.set_state(key, f"{harmonic_mean(speeds):.3f}")
 
 
 class Fits:

@@ -27,7 +27,7 @@ from bot.render import cards
 from bot.render import job as job_text
 from bot.render.curve import draw
 from bot.services import Services
-from jobs.contract import EventType, JobState, TrainResult
+from jobs.contract import JobState
 
 if TYPE_CHECKING:
     from bot.client import Afina
@@ -257,10 +257,8 @@ class Board:
 
     async def _learn_speed(self, job: Job) -> None:
         """The next estimates for this base know how fast this job was."""
-        results = [event for event in await self._services.store.events(job.id) if event.type is EventType.RESULT]
-        if results:
-            result = TrainResult.model_validate(results[-1].data)
-            await waiting.remember_speed(self._services, job, result.trained_tokens, result.seconds)
+        if job.state is JobState.SUCCEEDED:
+            await waiting.remember_speed(self._services, job, await self._services.store.events(job.id))
 
     # What outlives the process
 

@@ -17,6 +17,7 @@ from discord.ext import commands
 
 from bot import training
 from bot.cogs.actions import Action, board_of, owner_of, services_of
+from bot.cogs.ask import AskCog
 from bot.errors import NotFound, WrongState
 from bot.progress import JobView
 from bot.progress import view as progress_view
@@ -27,6 +28,7 @@ from bot.render.cards import card
 from bot.render.curve import draw
 from bot.render.numbers import plain
 from bot.services import Services
+from bot.tutor import LESSONS
 from jobs.contract import JobState
 
 Interaction = discord.Interaction[Any]
@@ -61,17 +63,17 @@ class JobsCog(commands.Cog):
     @entrenamientos.command(name="cancelar", description="Detiene un entrenamiento y descarta lo hecho")
     @app_commands.rename(name="entrenamiento")
     async def cancel(self, interaction: Interaction, name: str) -> None:
-        await self._control(interaction, name, cancel_job)
+        await self._control(interaction, name, cancel_job, OPEN)
 
     @entrenamientos.command(name="pausar", description="Detiene un entrenamiento y guarda su avance")
     @app_commands.rename(name="entrenamiento")
     async def pause(self, interaction: Interaction, name: str) -> None:
-        await self._control(interaction, name, pause_job)
+        await self._control(interaction, name, pause_job, OPEN)
 
     @entrenamientos.command(name="reanudar", description="Sigue con un entrenamiento en pausa")
     @app_commands.rename(name="entrenamiento")
     async def resume(self, interaction: Interaction, name: str) -> None:
-        await self._control(interaction, name, resume_job)
+        await self._control(interaction, name, resume_job, {JobState.PAUSED})
 
     @entrenamientos.command(name="repetir", description="Vuelve a lanzar un entrenamiento ya terminado")
     @app_commands.rename(name="entrenamiento", seed="semilla")
@@ -80,12 +82,12 @@ class JobsCog(commands.Cog):
         self, interaction: Interaction, name: str, seed: app_commands.Range[int, 0, 2**31 - 1] | None = None
     ) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        old = await find_job(self.services, interaction, name)
+        old = await find_job(self.services, interaction, name, OVER)
         await interaction.followup.send(await repeat_job(self.services, interaction, old.id, seed=seed))
 
-    async def _control(self, interaction: Interaction, name: str, act: Act) -> None:
+    async def _control(self, interaction: Interaction, name: str, act: Act, states: Collection[JobState]) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        job = await find_job(self.services, interaction, name)
+        job = await find_job(self.services, interaction, name, states)
         await interaction.followup.send(await act(self.services, interaction, job.id))
 
     @show.autocomplete("name")
@@ -118,15 +120,20 @@ class JobsCog(commands.Cog):
 
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Cancel, Pause, Resume, Repeat, Curve, Samples]
+    return [Cancel, Pause, Resume, Repeat, Curve, Samples, Read]
 
 
-async def find_job(services: Services, interaction: Interaction, text: str) -> Job:
-    """By the id that autocompletion gives, or by name as typed (the newest of that name). Raises NotFound."""
+async def find_job(
+    services: Services, interaction: Interaction, text: str, states: Collection[JobState] = frozenset(JobState)
+) -> Job:
+    """By the id that autocompletion gives, or by name as typed: the newest of that name, one in `states` before others.
+
+    Raises NotFound.
+    """
     wanted = text.strip().casefold()
-    for job in await services.store.jobs(owner_of(interaction)):
-        if wanted in (job.id, job.name.casefold()):
-            return job
+    jobs = await services.store.jobs(owner_of(interaction))
+    if found := [job for job in jobs if wanted in (job.id, job.name.casefold())]:
+        return next((job for job in found if job.state in states), found[0])
     raise NotFound("No encuentro ese entrenamiento.", hint="Elige uno de la lista que aparece al escribir.")
 
 
@@ -242,12 +249,20 @@ class Samples(Action, cog="job", verb="samples"):
         model = next((one for one in models if one.job_id == self.target and one.owner == owner), None)
         if model is None or model.evaluation is None:
             raise NotFound("Ya no tengo los ejemplos de ese modelo.")
-        wrong = len(evaluation_text.mistakes(model.evaluation))
-        head = f"## {plain(model.name, 60)}\n" + (
-            f"Falla {wrong} de estos {len(model.evaluation.samples)} ejemplos, que no vio al entrenar."
-            if wrong
-            else "Acierta todos estos ejemplos, que no vio al entrenar."
-        )
+        head = f"## {plain(model.name, 60)}\n{evaluation_text.samples_head(model.evaluation)}"
         await interaction.followup.send(
             view=card(head, *evaluation_text.samples(model.evaluation, mistakes_first=True))
         )
+
+
+class Read(Action, cog="job", verb="lesson"):
+    """«Leer en el curso»: what the course answers about what was advised."""
+
+    label = "Leer en el curso"
+
+    async def run(self, interaction: Interaction) -> None:
+        lesson = LESSONS.get(self.target)
+        course = interaction.client.get_cog(AskCog.__name__)
+        if lesson is None or not isinstance(course, AskCog):
+            raise WrongState("Esa página ya no está.", hint="Pregunta con /preguntar.")
+        await course.answer_interaction(interaction, lesson.question)

@@ -38,7 +38,7 @@ class TrainingCog(commands.Cog):
 
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Start, Confirm, Tweak, Discard]
+    return [Start, Confirm, Tweak, Discard, Again]
 
 
 # From the form to the confirmation
@@ -163,3 +163,16 @@ class Discard(Action, cog="train", verb="discard"):
             await drafts.discard(services, draft)
         text = f"**{plain(draft.name)}** · descartado; no has gastado nada"
         await interaction.edit_original_response(view=card(text, accent=Accent.QUIET))
+
+
+class Again(Action, cog="train", verb="again"):
+    """«Cambiar y repetir»: the plan of a job that is over, to be changed and confirmed."""
+
+    label = "Cambiar y repetir"
+
+    async def run(self, interaction: Interaction) -> None:
+        services = services_of(interaction)
+        await acknowledge(services, interaction)
+        draft = await training.draft_again(services, self.target, owner_of(interaction))
+        view = draft_card(await training.plan(services, draft))
+        await deliver(services, interaction, view, note="Cámbialo con Avanzado y confírmalo en tu taller: {place}")

@@ -19,7 +19,8 @@ from bot.render.cards import Accent, Elsewhere, card
 from bot.render.curve import Points
 from bot.render.numbers import count, duration, loss, moment, number, plain
 from bot.render.plan import queue_text
-from jobs.contract import JobState, Phase, Verdict
+from bot.tutor import LESSONS, Advice, lesson_after
+from jobs.contract import Evaluation, JobState, Phase, Verdict
 
 CURVE = "curva.png"  # name of the picture
 BAR = 18  # blocks
@@ -48,7 +49,8 @@ class QueuePlace:
 
 def status(job: Job, state: JobView, queue: QueuePlace | None = None) -> str:
     """One honest phrase: «en cola (2.º, empieza en unos 6 min)», «entrenando 120/300»."""
-    waits = job.state is JobState.QUEUED and queue is not None and queue.position > 0
+    waits = job.state in (JobState.QUEUED, JobState.DISPATCHED) and queue is not None and queue.position > 0
+    waits = waits and not job.cancel_requested and not job.pause_requested
     if not waits or queue is None:
         return "ha fallado" if job.state is JobState.FAILED else state.status
     again = "; sigue donde se quedó" if job.request.resume else ""
@@ -64,8 +66,8 @@ def card_texts(job: Job, state: JobView, queue: QueuePlace | None = None) -> lis
     blocks = ["\n".join(head)]
     if measured := measures(state):
         blocks.append(measured)
-    if state.tutor and job.state is not JobState.FAILED:  # «va bien» next to a failure would be absurd
-        blocks.append(state.tutor)
+    if state.advice and job.state is not JobState.FAILED:  # «va bien» next to a failure would be absurd
+        blocks.append(advice(state.advice))
     if state.messages and job.state is JobState.RUNNING:
         blocks.append(f"-# {plain(state.messages[-1], 300)}")
     if job.failures and not job.state.terminal:
@@ -109,7 +111,22 @@ def failure(job: Job) -> str:
     error = job.error or {}
     message = error.get("message") or "El entrenamiento se ha interrumpido."
     hint = error.get("hint") or ""
-    return f"**Qué ha pasado**  {message}" + (f"\n**Qué puedes hacer**  {hint}" if hint else "")
+    text = f"**Qué ha pasado**  {message}" + (f"\n**Qué puedes hacer**  {hint}" if hint else "")
+    return f"{text}\n{_in_course(lesson_after(error.get('code')))}"
+
+
+def advice(given: Advice) -> str:
+    """What a tutor says, and where the course explains it."""
+    return f"{given.text}\n{_in_course(given.lesson)}" if given.lesson else given.text
+
+
+def _in_course(lesson: str) -> str:
+    return f"-# En el curso: {LESSONS[lesson].title}"
+
+
+def _read(lesson: str) -> Elsewhere:
+    """The button that asks the course about it."""
+    return Elsewhere(f"afina:job:lesson:{lesson}", label="Leer en el curso")
 
 
 def accent(job: Job) -> Accent:
@@ -157,8 +174,16 @@ def end_card(job: Job, state: JobView, model: Model | None, *, curve: bool) -> d
         accent=Accent.BAD,
         images=images,
         outside=f"{mention}, tu entrenamiento no ha salido bien.",
-        actions=[Elsewhere(f"afina:job:repeat:{job.id}", label="Repetir")],
+        actions=[*_once_more(job), _read(lesson_after((job.error or {}).get("code")))],
     )
+
+
+def _once_more(job: Job) -> list[Elsewhere]:
+    """As it was, where bad luck may be the cause; with other settings first, where they are."""
+    change = Elsewhere(f"afina:train:again:{job.id}", label="Cambiar y repetir", style=discord.ButtonStyle.primary)
+    repeat = Elsewhere(f"afina:job:repeat:{job.id}", label="Repetir")
+    own_fault = (job.error or {}).get("code") in ("diverged", "recipe", "does_not_fit", "nothing_to_learn", "dataset")
+    return [change] if own_fault else [repeat, change]
 
 
 def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list[str]) -> discord.ui.LayoutView:
@@ -169,18 +194,19 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
         texts.append(f"{evaluation_text.table(result)}\n{evaluation_text.details(result)}")
         texts += [f"**Por ejemplo**\n{block}" for block in evaluation_text.samples(result, limit=1, width=160)]
     better = result is None or result.verdict is Verdict.BETTER
-    if state.tutor and (better or not state.tutor.startswith("Va bien")):  # a falling loss is no consolation
-        texts.append(state.tutor)
+    if state.advice and (better or not state.advice.good):  # a falling loss is no consolation
+        texts.append(advice(state.advice))
     actions = [
         Elsewhere(f"afina:chat:open:{model.id}", label="Charlar", style=discord.ButtonStyle.primary),
         Elsewhere(f"afina:chat:compare:{model.id}", label="Comparar"),
     ]
     if result is not None and result.samples:
-        actions.append(Elsewhere(f"afina:job:samples:{job.id}", label="Ver fallos"))
+        actions.append(Elsewhere(f"afina:job:samples:{job.id}", label=_samples_label(result)))
     if better:
         actions.append(Elsewhere(f"afina:model:share:{model.id}", label="Compartir"))
     else:
-        actions.append(Elsewhere(f"afina:job:repeat:{job.id}", label="Repetir"))
+        actions.append(Elsewhere(f"afina:train:again:{job.id}", label="Cambiar y repetir"))
+        actions.append(_read(state.advice.lesson if state.advice and state.advice.lesson else "evaluation"))
     return card(
         *texts,
         accent=_VERDICTS[result.verdict] if result else Accent.NEUTRAL,
@@ -189,6 +215,10 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
         footer=_effort(job),
         actions=actions,
     )
+
+
+def _samples_label(result: Evaluation) -> str:
+    return "Ver respuestas" if evaluation_text.is_preference(result) else "Ver fallos"
 
 
 def _effort(job: Job) -> str:
@@ -203,8 +233,8 @@ def _effort(job: Job) -> str:
 
 def list_texts(mine: Sequence[Job], waiting: Sequence[Job]) -> list[str]:
     """One's jobs, newest first, and how full the server's queue is (no names: they are private)."""
-    running = sum(job.state.active for job in waiting)
-    queued = sum(job.state is JobState.QUEUED for job in waiting)
+    running = sum(job.state is JobState.RUNNING for job in waiting)
+    queued = sum(job.state in (JobState.QUEUED, JobState.DISPATCHED) for job in waiting)
     queue = f"**Cola del servidor**  {running} en marcha · {queued} esperando"
     if not mine:
         return ["## Entrenamientos\nTodavía no tienes ninguno. Empieza con `/afinar`.", queue]

@@ -30,7 +30,7 @@ def plan_texts(plan: Plan) -> list[str]:
         f"## {plain(draft.name, 60)}\nAsí quedaría este entrenamiento. No empieza hasta que confirmes.",
         f"**Datos**  {data}\n"
         f"**Base**  {base} · licencia {plain(plan.base.licence, 60)}\n"
-        f"**Método**  {METHODS[recipe.method]}{OBJECTIVES[recipe.objective]} · preset {PRESETS[draft.preset]}\n"
+        f"**Método**  {METHODS[recipe.method]}{OBJECTIVES[recipe.objective]} · {_preset(draft.preset)}\n"
         f"-# rango {recipe.rank} · tasa {small(recipe.learning_rate)} · {count(recipe.epochs, 'vuelta', 'vueltas')} · "
         f"lote {recipe.effective_batch} · hasta {number(recipe.max_length)} tokens por ejemplo · semilla {recipe.seed}",
         f"**Duración**  unos {duration(cost.seconds)}: {count(cost.steps, 'paso', 'pasos')}, "
@@ -42,6 +42,10 @@ def plan_texts(plan: Plan) -> list[str]:
     if plan.notes:
         blocks.append("\n".join(f"⚠️ {note}" for note in plan.notes))
     return blocks
+
+
+def _preset(preset: Preset | None) -> str:
+    return "ajustes propios" if preset is None else f"preset {PRESETS[preset]}"
 
 
 def memory(needed: int, there: int | None) -> str:

@@ -34,6 +34,10 @@ _OVER = {
 }
 
 
+def _over(job: Job) -> WrongState:
+    return WrongState(_OVER[job.state], hint="Puedes lanzarlo otra vez con /entrenamientos repetir.")
+
+
 class JobRows(Database):
     async def submit_job(
         self,
@@ -201,9 +205,11 @@ class JobRows(Database):
     async def request_pause(self, job_id: str, owner: Owner | None = None) -> Job:
         """Pause: at once where no worker has it, else after its next step. Asking twice is fine.
 
-        Raises NotFound, and WrongState when it is over.
+        Raises NotFound, and WrongState when it is over or being cancelled.
         """
         async with self._open_job(job_id, owner) as (tx, job):
+            if job.cancel_requested:
+                raise WrongState("Ya se está cancelando.", hint="Tarda unos segundos en detenerse.")
             if job.state.active:
                 await tx.execute("UPDATE jobs SET pause_requested = 1 WHERE id = ?", (job_id,))
             else:
@@ -217,7 +223,7 @@ class JobRows(Database):
         async with self.transaction() as tx:
             job = await load_job(tx, job_id)
             if job.state.terminal:
-                raise WrongState(_OVER[job.state])
+                raise _over(job)
             yield tx, job
 
     async def resume_job(self, job_id: str, owner: Owner | None = None, *, limits: Limits | None = None) -> Job:
@@ -228,11 +234,12 @@ class JobRows(Database):
         await self.job(job_id, owner)
         async with self.transaction() as tx:
             job = await load_job(tx, job_id)
+            if job.state.terminal:
+                raise _over(job)
+            if job.pause_requested or job.cancel_requested:
+                raise WrongState("Todavía se está deteniendo.", hint="Espera unos segundos.")
             if job.state is not JobState.PAUSED:
-                stopping = job.pause_requested and not job.state.terminal
-                raise WrongState(
-                    "Todavía se está deteniendo; espera unos segundos." if stopping else "No está en pausa."
-                )
+                raise WrongState("No está en pausa: está en la cola o en marcha.", hint="No hace falta que hagas nada.")
             now = self.clock()
             if limits is not None:
                 used = await usage_of(tx.execute_fetchall, job.owner, now)

@@ -41,7 +41,18 @@ async def vllm(data: Path) -> AsyncIterator[str]:
     """A vLLM process that serves `tiny` as docs/motor.md says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    sizes = ["--max-lora-rank", "32", "--max-loras", "8", "--max-cpu-loras", "64", "--max-model-len", "512", "--dtype", "float32"]
+    sizes = [
+        "--max-lora-rank",
+        "32",
+        "--max-loras",
+        "8",
+        "--max-cpu-loras",
+        "64",
+        "--max-model-len",
+        "512",
+        "--dtype",
+        "float32",
+    ]
     process = await asyncio.create_subprocess_exec(
         os.environ["AFINA_TEST_VLLM"], "serve", str(data / "bases" / "tiny"), "--served-model-name", "tiny",
         "--enable-lora", *sizes, "--enforce-eager", "--port", str(port),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.progress import CURSOR, ProgressFeed, tutor, view
+from bot.progress import CURSOR, ProgressFeed, view
 from bot.store import Store
 from jobs.attempt import EventWriter, connect
 from jobs.contract import Event, EventType, JobState, Phase
@@ -81,40 +81,6 @@ class TestNumbers:
 
 def falling(count: int = 30, start: float = 3.0, end: float = 1.0):
     return tuple((step, start + (end - start) * step / (count - 1)) for step in range(count))
-
-
-class TestTutor:
-    def test_praises_a_curve_that_falls(self):
-        assert tutor(falling(), (), 100) == "Va bien: la pérdida baja de 2,83 a 1,17."
-
-    def test_sees_memorising_in_a_validation_loss_that_rises(self):
-        said = tutor(falling(), ((10, 2.0), (20, 1.5), (30, 1.7), (40, 1.9)), 100)
-        assert "memorizar" in said
-        assert "paso 20" in said
-
-    @pytest.mark.parametrize(
-        "losses", [((10, 2.0), (20, 1.5), (30, 1.7)), ((10, 2.0), (20, 1.5), (30, 1.505), (40, 1.51)), ((10, 2.0),)]
-    )
-    def test_does_not_cry_wolf_over_noise(self, losses):
-        assert "memorizar" not in tutor(falling(), losses, 100)
-
-    def test_sees_divergence(self):
-        assert "desbocando" in tutor(falling(start=2.0, end=6.0), (), 100)
-
-    def test_one_bad_step_is_no_divergence(self):
-        losses = (*falling()[:-1], (99, 9.0))
-        assert "desbocando" not in (tutor(losses, (), 100) or "")
-
-    def test_sees_that_nothing_is_learnt_but_only_late(self):
-        flat = tuple((step, 2.0) for step in range(60))
-        assert tutor(flat[:20], (), 100) is None
-        assert "Casi no aprende" in tutor(flat, (), 100)
-
-    def test_sees_too_few_steps(self):
-        assert "Son solo 8 pasos" in tutor(falling(8), (), 8)
-
-    def test_says_nothing_when_there_is_nothing_to_see(self):
-        assert tutor((), (), 0) is None
 
 
 class TestTheFeed:

@@ -20,7 +20,7 @@ from bot.render.cards import MAX_COMPONENTS, MAX_TEXT, Elsewhere, card, clip
 from bot.render.curve import Points, draw
 from bot.render.model import model_card
 from bot.render.plan import memory, queue_text
-from jobs.contract import Event, EventType, JobState, Phase, TrainRequest, Verdict
+from jobs.contract import Event, EventType, Interval, JobState, Phase, Score, TrainRequest, Verdict
 from tests.bot.scripted import good_evaluation
 
 OWNER = Owner(guild_id=1, user_id=2)
@@ -291,7 +291,33 @@ def test_a_model_that_is_no_better_is_not_praised(verdict: Verdict) -> None:
     layout = job_text.end_card(job, view(job, metrics(114)), model, curve=False)
     assert "Va bien" not in words(layout)
     assert evaluation_text.HEADLINES[verdict] in words(layout)
-    assert "Repetir" in labels(layout)
+    assert labels(layout)[-2:] == ["Cambiar y repetir", "Leer en el curso"]
+
+
+@pytest.mark.parametrize(
+    ("code", "buttons"),
+    [
+        ("diverged", ["Cambiar y repetir", "Leer en el curso"]),
+        ("worker_died", ["Repetir", "Cambiar y repetir", "Leer en el curso"]),
+    ],
+)
+def test_a_failure_says_what_to_change_and_where_to_read_about_it(code: str, buttons: list[str]) -> None:
+    job = make_job(state=JobState.FAILED, error={"code": code, "message": "Se ha roto.", "hint": "Baja la tasa."})
+    layout = job_text.end_card(job, view(job, ()), None, curve=False)
+    assert labels(layout) == buttons
+    for words_of_it in ("Se ha roto.", "Baja la tasa.", "En el curso: "):
+        assert words_of_it in words(layout)
+
+
+def test_preferences_are_not_called_right_or_wrong_answers() -> None:
+    score = Score(accuracy=Interval(value=0.9, low=0.8, high=1.0))
+    result = good_evaluation().model_copy(update={"labels": (), "majority": 0.5, "base": score, "tuned": score})
+    assert "prefiere" in evaluation_text.table(result)
+    assert "cara o cruz" in evaluation_text.details(result)
+    shown = "".join(evaluation_text.samples(result))
+    assert "✗" not in shown
+    assert "La preferida: " in shown
+    assert "qué respuesta prefiere" in evaluation_text.samples_head(result)
 
 
 @pytest.mark.parametrize(

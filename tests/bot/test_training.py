@@ -378,13 +378,16 @@ async def test_a_failure_is_told_with_its_cause_and_a_way_to_repeat(
     worker = await worker_for()
     worker.phase(Phase.TRAINING)
     worker.fail("diverged", "El entrenamiento se ha desbocado.", "Repite con una tasa más baja.")
-    end = await ana.wait_message(contains="no ha salido bien", button="Repetir", channel=progress)
+    end = await ana.wait_message(contains="no ha salido bien", button="Cambiar y repetir", channel=progress)
     assert "desbocado" in end.text
     assert "tasa más baja" in end.text
+    assert "En el curso: Hiperparámetros" in end.text
     assert end.notified
-    await end.click("Repetir")
+    await end.click("Cambiar y repetir")
+    plan = await ana.wait_message(contains="ajustes propios", button="Confirmar", channel=progress)
+    await plan.click("Confirmar")
     second = await worker_for(1)
-    assert second.request.recipe == worker.request.recipe
+    assert second.request.recipe.learning_rate == worker.request.recipe.learning_rate / 2
     assert second.request.job_id != worker.request.job_id
 
 

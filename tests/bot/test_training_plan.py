@@ -10,11 +10,11 @@ import pytest
 from bot import drafts, training, waiting
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
 from bot.policy import with_limits
-from bot.records import Owner
+from bot.records import Job, Owner
 from bot.roles import Role
 from bot.services import Services
 from bot.wishes import changed_recipe, clean_name, free_name, parse_value, suggested_name
-from jobs.contract import Method, Objective, Preset, Recipe
+from jobs.contract import Event, EventType, Method, Objective, Preset, Recipe
 from jobs.errors import BaseNotAvailable, RecipeError
 from tests.bot.scripted import WORKER, ScriptedQueue
 
@@ -234,8 +234,57 @@ async def test_estimates_learn_from_finished_jobs(services: Services, draft_of: 
     draft = await draft_of()
     job = await training.confirm(services, draft)
     before = (await training.plan(services, draft)).estimate.seconds
-    await waiting.remember_speed(services, job, tokens=1_000, seconds=100.0)
+    await waiting.remember_speed(services, job, [measured(job, speed) for speed in (8.0, 12.0)])
     assert (await training.plan(services, draft)).estimate.seconds > before
+
+
+def measured(job: Job, speed: float) -> Event:
+    data = {"step": 1, "total_steps": 9, "tokens_per_second": speed}
+    return Event(job_id=job.id, attempt=1, seq=1, created_at=0.0, type=EventType.METRICS, data=data)
+
+
+async def failed(services: Services, draft: drafts.Draft, code: str) -> Job:
+    """A job of this draft that a worker gave up."""
+    job = await training.confirm(services, draft)
+    event = Event(
+        job_id=job.id, attempt=1, seq=1, created_at=0.0, type=EventType.FAILED, data={"code": code, "message": "No."}
+    )
+    await services.store.apply_events([event])
+    return await services.store.job(job.id)
+
+
+async def test_a_failed_job_is_proposed_again_without_what_made_it_fail(services: Services, draft_of: Any) -> None:
+    draft = await draft_of()
+    wild = await drafts.tweak(services, draft, {"learning_rate": "0,1"})
+    assert wild.preset is None
+    plan = await training.plan(services, wild)
+    assert any("lo normal es que el entrenamiento se desboque" in note for note in plan.notes)
+    again = await training.draft_again(services, (await failed(services, wild, "diverged")).id, ANA)
+    assert again.recipe == draft.recipe
+    assert not any("desboque" in note for note in (await training.plan(services, again)).notes)
+
+
+async def test_answers_that_do_not_fit_the_row_are_foretold_and_get_room_the_second_time(
+    services: Services, draft_of: Any
+) -> None:
+    draft = await draft_of()
+    short = await drafts.tweak(services, draft, {"max_length": "16"})
+    plan = await training.plan(services, short)
+    assert any("la longitud máxima es 16" in note for note in plan.notes)
+    again = await training.draft_again(services, (await failed(services, short, "nothing_to_learn")).id, ANA)
+    assert again.recipe.max_length == draft.recipe.max_length
+
+
+async def test_a_job_that_did_not_fit_is_proposed_in_four_bits(services: Services, draft_of: Any) -> None:
+    again = await training.draft_again(services, (await failed(services, await draft_of(), "does_not_fit")).id, ANA)
+    assert again.recipe.method is Method.QLORA
+
+
+async def test_repeating_twice_gives_one_job(services: Services, draft_of: Any) -> None:
+    job = await failed(services, await draft_of(), "diverged")
+    first, second = [await training.repeat(services, job.id, ANA) for _ in range(2)]
+    assert first.id == second.id != job.id
+    assert (await training.repeat(services, job.id, ANA, seed=7)).id != first.id
 
 
 async def test_few_examples_and_warnings_are_said(services: Services, draft_of: Any, dataset_of: Any) -> None:
