@@ -2,7 +2,7 @@
 
 Rule of this file: it watches from outside (listeners, a trace of HTTP requests, a proxy around the course, questions to
 each part when somebody looks) and changes nothing. No label holds a person, a server, a thread or a text: what
-is shown here may be read by whoever runs the machine. Memory of the GPU is the business of its maker's exporter.
+is shown here may be read by whoever runs the machine. What the engine does, it tells itself (`GET /metrics` there).
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class Metrics:
         self.up = gauge("up", "1 when a part answers", "part")
         self.jobs = gauge("jobs", "Jobs that are not over", "state")
         self.workers = gauge("workers", "Workers that announce themselves")
+        self.worker_memory = gauge("worker_memory_bytes", "Of the device that a worker trains with", "worker", "device")
+        self.worker_busy = gauge("worker_busy", "1 while a worker has a job", "worker")
+        self.running_speed = gauge("running_tokens_per_second", "Of all trainings together, as last reported")
+        self.running_memory = gauge("running_memory_bytes", "GPU memory of all trainings together, at most so far")
         self.disk_free = gauge("disk_free_bytes", "Free space where the data folder is")
         self.queue_wait = histogram("queue_wait_seconds", "From asked for to running", buckets=_LONG)
         self.job_time = histogram("job_seconds", "From running to over", "state", buckets=_LONG)
@@ -132,6 +136,15 @@ class Metrics:
         self.jobs.labels("running").set(found.running)
         self.workers.set(len(found.crew))
         self.disk_free.set(found.disk_free)
+        self.worker_memory.clear()
+        self.worker_busy.clear()
+        for worker in found.crew:
+            self.worker_memory.labels(worker.name, worker.device_name).set(worker.memory_bytes)
+            self.worker_busy.labels(worker.name).set(worker.current_job is not None)
+        running = [job for job in await services.store.open_jobs() if job.state is JobState.RUNNING]
+        newest = [event for job in running if (event := await services.store.newest_metrics(job.id))]
+        self.running_speed.set(sum(event.data.get("tokens_per_second") or 0.0 for event in newest))
+        self.running_memory.set(sum(event.data.get("memory_bytes") or 0 for event in newest))
         return generate_latest(self.registry)
 
     @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ never imports torch.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -19,6 +20,12 @@ QUEUE_NAME = "afina-train"
 JOB_ID_PATTERN = r"^[a-z0-9]{6,32}$"
 # An engine name of an adapter: what the inference engine and the folder below `adapters/` are called.
 ADAPTER_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,95}$"
+
+
+def job_of(adapter_name: str) -> str | None:
+    """The job that made an adapter, as its name tells (`<words>-<job>` or `<words>-<job>-<attempt>`), for logs."""
+    found = re.search(r"-([a-z0-9]{12})(?:-\d+)?$", adapter_name)
+    return found[1] if found else None
 
 
 class Contract(BaseModel):
@@ -172,6 +179,7 @@ class Metrics(Contract):
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens_per_second: float | None = None  # useful (non-padding) tokens
+    memory_bytes: int | None = None  # of the GPU, the most that training has held so far
     eta_seconds: float | None = None  # to the end of training
 
 

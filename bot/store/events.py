@@ -37,6 +37,15 @@ class EventRows(Database):
         changed = await self.apply_events([event])
         return changed[0] if changed else None
 
+    async def newest_metrics(self, job_id: str) -> Event | None:
+        """The last numbers that the job's newest attempt reported."""
+        row = await self._one(
+            "SELECT event FROM events WHERE job_id = ? AND json_extract(event, '$.type') = 'metrics'"
+            " ORDER BY attempt DESC, seq DESC LIMIT 1",
+            (job_id,),
+        )
+        return Event.model_validate_json(row["event"]) if row else None
+
     async def apply_events(self, events: Sequence[Event]) -> list[Job]:
         """Apply several in order, in one transaction; the jobs that changed, each once, as they are now."""
         async with self.transaction() as tx:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from jobs.attempt import StopKind
@@ -141,6 +142,7 @@ class ProgressCallback(TrainerCallback):
             epoch=round(state.epoch or 0.0, 3),
             **measured,
             **self._speed(args, state),
+            memory_bytes=torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None,
         )
         self._progress.emit(EventType.METRICS, **metrics.model_dump(exclude_none=True))
 

@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bot.__main__ import make_client
 from bot.metrics import LAG_EVERY, Metrics
+from bot.records import Owner
 from bot.settings import ROOT
-from jobs.contract import Event, EventType, TrainResult
+from jobs.contract import Event, EventType, Phase, Recipe, TrainResult
 from jobs.errors import EngineUnavailable
 
 DASHBOARD = ROOT / "docker" / "grafana.json"
@@ -142,6 +143,33 @@ async def test_the_parts_are_asked_when_somebody_looks(watched, queue, worker_fo
     assert found["afina_up", (("part", "queue"),)] == 1
     assert found["afina_disk_free_bytes", ()] > 0
     assert found["afina_jobs", (("state", "queued"),)] == 0
+    assert found["afina_worker_busy", (("worker", "uno"),)] == 0
+    assert found["afina_worker_memory_bytes", (("device", "CPU"), ("worker", "uno"))] == 16e9
+
+
+async def test_what_trains_now_is_told_by_its_last_numbers(watched, services, dataset_of, worker_for):
+    _, http = watched
+    owner = Owner(guild_id=1, user_id=2)
+    running = [asyncio.create_task(services.scheduler.run()), asyncio.create_task(services.feed.run())]
+    try:
+        for number in range(2):
+            asks = Owner(guild_id=1, user_id=number)
+            dataset = await dataset_of(owner)
+            await services.store.submit_job(
+                owner=asks, name="m", dataset=dataset, base_id="afina-mini", recipe=Recipe()
+            )
+            worker = await worker_for(number)
+            worker.phase(Phase.TRAINING)
+            worker.step(1, 10, tokens_per_second=999.0)
+            worker.step(2, 10, tokens_per_second=100.0 * (number + 1), memory_bytes=2_000)
+        async with asyncio.timeout(20):
+            while (found := await read(http))["afina_running_memory_bytes", ()] != 4_000:
+                await asyncio.sleep(0.05)
+        assert found["afina_running_tokens_per_second", ()] == 300.0
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def test_a_taken_port_does_not_stop_the_bot(services, settings, caplog):
@@ -171,7 +199,7 @@ def shown() -> dict[str, set[str]]:
     expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     names: dict[str, set[str]] = {}
     for expression in expressions:
-        found = re.findall(r"(afina_\w+)(?:\{([^}]*)\})?", expression)
+        found = re.findall(r"(afina_(?!engine_)\w+)(?:\{([^}]*)\})?", expression)
         by = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
         for name, filters in found:
             names.setdefault(name, set()).update(re.findall(r"(\w+)=", filters), by - {"le"})
@@ -207,4 +235,16 @@ def test_the_dashboard_shows_everything():
 
 def test_no_label_is_about_a_person():
     labels = {label for metric in vars(Metrics()).values() for label in getattr(metric, "_labelnames", ())}
-    assert labels == {"part", "state", "found", "worded", "type", "code", "method", "kind", "status"}
+    assert labels == {
+        "part",
+        "state",
+        "found",
+        "worded",
+        "type",
+        "code",
+        "method",
+        "kind",
+        "status",
+        "worker",
+        "device",
+    }
