@@ -26,6 +26,7 @@ from discord.gateway import DiscordWebSocket
 
 from bot.cogs.board import Board
 from bot.cogs.entrance import enter
+from bot.cogs.keeping import KeepingCog
 from bot.cogs.replies import answer_error, tell
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then
 
 def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
     """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
-    from bot.cogs import admin, ask, chat, compare, course, datasets, help, jobs, models, training
+    from bot.cogs import admin, ask, chat, compare, course, datasets, help, jobs, keeping, models, training
 
     return [
         (help.HelpCog(services), help.dynamic_items()),
@@ -54,6 +55,7 @@ def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.
         (admin.AdminCog(services), admin.dynamic_items()),
         (chat.ChatCog(services), chat.dynamic_items()),
         (compare.CompareCog(services), compare.dynamic_items()),
+        (keeping.KeepingCog(services), keeping.dynamic_items()),
     ]
 
 
@@ -93,6 +95,7 @@ class Afina(commands.Bot):
         intents.messages = True
         intents.reactions = True
         intents.message_content = services.settings.message_content
+        intents.members = services.settings.members_intent
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -204,6 +207,9 @@ class Afina(commands.Bot):
         log.info("ready as %s in %d servers", self.user, len(self.guilds))
         self.online.set()
         await self.board.start()
+        keeping = self.get_cog("KeepingCog")
+        if isinstance(keeping, KeepingCog):
+            keeping.start(self)
 
     async def on_message(self, message: discord.Message, /) -> None:
         """No prefix commands: the cogs listen to messages themselves."""

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     discord_gateway: str | None = None  # WebSocket address of a compatible server
     guild_id: int | None = None  # register commands in this server only (at once) instead of globally
     shards: int = Field(default=1, ge=0)  # connections to the gateway; 0: as many as Discord recommends
+    members_intent: bool = False  # ask for this privileged intent: then who leaves is noticed at once
     message_content: bool = True  # ask for the privileged intent; without it, threads answer to mentions only
 
     # Where things lie
@@ -88,6 +89,16 @@ class Settings(BaseSettings):
     questions_per_minute: int = Field(default=10, ge=0)
     chats_per_minute: int = Field(default=20, ge=0)
     staff_times: int = Field(default=3, ge=1)  # how many times as much tutors and admins may use
+
+    # How long things are kept, days; 0: for ever
+    keep_unused_datasets_days: int = Field(default=365, ge=0)  # data that nobody trained on
+    warn_days: int = Field(default=14, ge=1)  # before they go, their owner is told
+    keep_chats_days: int = Field(default=180, ge=0)  # settings of conversations that nobody writes in
+    keep_feedback_days: int = Field(default=365, ge=0)  # opinions on answers, votes, comparisons
+    keep_events_days: int = Field(default=365, ge=0)  # what happened in trainings that are over
+    keep_work_days: int = Field(default=14, ge=0)  # checkpoints of trainings that are over
+    keep_backups_days: int = Field(default=30, ge=0)  # archives that `afina backup` finds in its folder
+    departure_days: int = Field(default=30, ge=0)  # who left, or whose server threw Afina out, is erased then
 
     # Times, seconds
     job_timeout: int = Field(default=6 * 3600, gt=0)

@@ -214,6 +214,14 @@ class Artifacts:
         names = (PurePosixPath(entry).name for entry in entries)
         return sorted(name for name in names if re.match(ADAPTER_NAME_PATTERN, name) and self.manifest(name))
 
+    def list_datasets(self) -> list[str]:
+        """Ids of the datasets that have a file."""
+        try:
+            entries = self._fs.ls(self._full("datasets"), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(PurePosixPath(entry).name for entry in entries)
+
     def sweep(self, *, older_than: float = 86_400.0) -> int:
         """Delete what killed publications left behind, after so many seconds; how many."""
         if self._folder is None:

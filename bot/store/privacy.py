@@ -132,6 +132,17 @@ class PrivacyRows(Database):
         )
         return [(row["id"], Owner(guild_id=row["guild_id"], user_id=row["user_id"])) for row in rows]
 
+    async def named_files(self) -> tuple[set[str], set[str]]:
+        """(names of adapters, ids of datasets) that a row or a job that is not over names."""
+        models = await self._all("SELECT adapter_name FROM models")
+        jobs = await self._all(
+            "SELECT json_extract(request, '$.adapter_name') AS adapter FROM jobs"
+            " WHERE state IN ('queued', 'dispatched', 'running', 'paused')"
+        )
+        datasets = await self._all("SELECT path FROM datasets")
+        adapters = {row["adapter_name"] for row in models} | {row["adapter"] for row in jobs}
+        return adapters, {row["path"].split("/")[1] for row in datasets if row["path"].count("/") >= 2}
+
     async def warned(self, *dataset_ids: str) -> None:
         async with self.transaction() as tx:
             for one in dataset_ids:
