@@ -74,7 +74,7 @@ class RestCog(commands.Cog):
                     await self._send(thread, text)
 
     async def _length(self) -> str:
-        """«, unos 12 min», where the estimate knows."""
+        """« (≈ 12 min)», where the estimate knows."""
         seconds = []
         for job_id in (await self._arbiter.rest()).jobs:
             try:
@@ -82,7 +82,7 @@ class RestCog(commands.Cog):
             except AfinaError:
                 continue
         known = [one for one in seconds if one is not None]
-        return f", unos {duration(max(known))}" if known else ""
+        return f" (≈ {duration(max(known))})" if known else ""
 
     async def _come_back(self) -> None:
         store = self._services.store

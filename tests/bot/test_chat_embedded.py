@@ -14,18 +14,24 @@ from typing import Any
 
 import pytest
 
+from bot.arbiter import Arbiter
 from bot.client import Afina
 from bot.conversations import WRITING
 from bot.engine import EngineClient
-from bot.records import Owner
+from bot.records import Job, Owner
+from bot.scheduler import Scheduler
 from bot.services import Services
 from bot.settings import Settings
 from bot.store import Store
 from jobs.artifacts import Artifacts
+from jobs.contract import JobState, Recipe
+from jobs.queue import Queue
+from jobs.redis_server import RedisServer
 from playground import Playground
 from playground.people import Person
-from tests.bot.conftest import make_services
+from tests.bot.conftest import make_services, running
 from tests.bot.test_chat import DONE, MakeModel, answer_to, new_model, open_thread
+from tests.jobs.fake import FUNCTION
 
 __all__ = ["new_model"]  # a fixture
 pytestmark = [
@@ -154,3 +160,66 @@ async def test_a_tuned_model_talks_in_a_thread_and_goes_on_after_the_engine_is_k
     await ana.slash("parametros", max_tokens=40)
     again = await answer_to(ana, QUESTION[0]["content"])
     assert again.content == first.content
+
+
+async def test_the_engine_lends_its_memory_to_a_job_and_is_back_when_the_worker_dies(
+    settings: Settings,
+    store: Store,
+    place: Playground,
+    served: EngineProcess,
+    dataset_of: Callable[..., Any],
+    owner_of: Callable[..., Owner],
+) -> None:
+    """Redis, worker and engine as processes on one «card» of 4 GB; the job says that it needs most of it."""
+    redis = RedisServer(settings.data_dir / "redis")
+    redis.start()
+    client, queue = EngineClient(served.url), Queue(redis.url, function=FUNCTION)
+
+    async def need(_job: Job) -> int:
+        return int(3.5e9)
+
+    arbiter = Arbiter(store, client, settings, need=need)
+    await arbiter.open()
+    scheduler = Scheduler(store, queue, settings, gate=arbiter)
+    services = make_services(settings, store, queue, client, arbiter=arbiter, scheduler=scheduler)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.jobs.worker_process", str(settings.data_dir), redis.url, "--memory=4000000000"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        async with running(services):
+            ana: Person = place.person("Ana")
+            await open_thread(ana, f"base:{BASE}", temperatura=0.0)
+            await ana.slash("parametros", max_tokens=20)
+            owner = owner_of(ana)
+            job = await store.submit_job(
+                owner=owner,
+                name="largo",
+                dataset=await dataset_of(owner),
+                base_id="steps=2000&pause=0.05",
+                recipe=Recipe(),
+            )
+            await ana.wait_message("se va a entrenar", timeout=60)
+            await _until(lambda: store.job(job.id), lambda found: found.state is JobState.RUNNING)
+            assert (await client.state()).sleeping
+            await ana.say(QUESTION[0]["content"])
+            await ana.wait_message("He guardado tu mensaje", timeout=20)
+            worker.kill()
+            answer = await ana.wait_message(button=DONE, timeout=60)
+            assert not (await client.state()).sleeping
+            expected = await client.chat(BASE, QUESTION, parameters={"temperature": 0, "max_tokens": 20})
+            assert answer.content.split("\n-# ")[0].split() == expected.split()
+            assert (await store.job(job.id)).state is JobState.QUEUED  # for the next worker
+    finally:
+        worker.kill()
+        worker.wait()
+        await arbiter.close()
+        await client.aclose()
+        queue.close()
+        redis.stop()
+
+
+async def _until(look: Callable[[], Any], condition: Callable[[Any], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition(await look()):
+            await asyncio.sleep(0.1)

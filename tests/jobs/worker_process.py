@@ -1,9 +1,11 @@
 """Entry point of a real worker process: `python -m tests.jobs.worker_process DATA REDIS_URL [--burst] [--real]`.
 
 `--real`: jobs on a base of the catalogue really train. `--impatient`: a child that hangs is not given a minute.
+`--memory=BYTES`: it announces so much, and this machine's name.
 """
 
 import os
+import socket
 import sys
 
 import tests.jobs.fake  # noqa: F401 - as the real worker imports torch before it forks
@@ -21,7 +23,9 @@ def main() -> int:
         os.environ.update(GPU_ENVIRONMENT)
         import jobs.gpu.train  # noqa: F401
     logs.set_up("worker", format="json" if "--json" in sys.argv else "text")
-    info = WorkerInfo(name="prueba", hostname="aqui", device="cpu", device_name="CPU", memory_bytes=2**33)
+    stated = next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("--memory=")), None)
+    host = socket.gethostname() if stated else "aqui"
+    info = WorkerInfo(name="prueba", hostname=host, device="cpu", device_name="CPU", memory_bytes=stated or 2**33)
     return run_worker(
         redis_url,
         info=info,
