@@ -89,7 +89,7 @@ def recommend(
         "batch_size": 16 if stats.examples > 1000 else 8 if stats.examples >= 64 else 4,
         "max_length": usual_length(stats, base),
         "packing": not preference,
-        "gradient_checkpointing": base.parameters > 5e8,
+        "gradient_checkpointing": device_memory is None and base.parameters > 5e8,  # else where `fit` needs it
         "warmup_ratio": 0.05,
     }
     own = dict(base.recipe)
@@ -175,6 +175,15 @@ def smaller_micro_batch(recipe: Recipe) -> Recipe:
     raise AssertionError("1 divides every batch")
 
 
+def less_memory(recipe: Recipe) -> Recipe:
+    """What to try after running out of memory. Raises DoesNotFit where nothing is left to give up."""
+    if recipe.batch_size > 1:
+        return smaller_micro_batch(recipe)
+    if recipe.gradient_checkpointing:
+        raise DoesNotFit
+    return recipe.model_copy(update={"gradient_checkpointing": True})
+
+
 def memory_needed(recipe: Recipe, stats: DataStats, base: Base) -> int:
     """Bytes of the device while training, an estimate: weights, adapter and its optimizer, activations, logits."""
     tied = base.vocabulary * base.hidden_size  # the embedding stays in 16 bits under QLoRA
@@ -246,7 +255,11 @@ def explain(recipe: Recipe, stats: DataStats) -> list[tuple[str, str]]:
             else "LoRA: la base queda quieta y se entrena un añadido pequeño.",
         ),
         ("rank", f"Rango {recipe.rank}: la capacidad del añadido; sobra para {_thousands(stats.examples)} ejemplos."),
-        ("alpha", f"Alpha {recipe.alpha}: cuánto pesa el añadido; lo habitual es el doble del rango."),
+        (
+            "alpha",
+            f"Alpha {recipe.alpha}: cuánto pesa el añadido; "
+            + ("con rsLoRA, más bajo que de costumbre." if recipe.rslora else "lo habitual es el doble del rango."),
+        ),
         ("target_modules", "Se adaptan todas las capas lineales, que aprende mejor que adaptar solo la atención."),
         (
             "learning_rate",
@@ -271,7 +284,7 @@ def explain(recipe: Recipe, stats: DataStats) -> list[tuple[str, str]]:
     if recipe.objective is not Objective.SFT:
         rows.append(("beta", f"Beta {recipe.beta:g}: cuánto se le permite alejarse de la base.".replace(".", ",", 1)))
     if recipe.dora:
-        rows.append(("dora", "DoRA: ajusta aparte tamaño y dirección; es más lento y el motor incluido no lo sirve."))
+        rows.append(("dora", "DoRA: ajusta aparte tamaño y dirección; va más despacio y vLLM solo lo sirve fusionado."))
     if recipe.rslora:
         rows.append(("rslora", "rsLoRA: escala con la raíz del rango, útil con rangos altos."))
     if recipe.gradient_checkpointing:

@@ -27,7 +27,7 @@ from jobs.gpu.preference import preference_trainer
 from jobs.gpu.progress import STOPPED, Progress, ProgressCallback
 from jobs.gpu.trackers import PROJECT
 from jobs.gpu.trainer import LeanSFTTrainer
-from jobs.recipe import smaller_micro_batch
+from jobs.recipe import less_memory
 
 KEPT_CHECKPOINTS = 3
 LOGS = 50  # points of a loss curve, about
@@ -58,13 +58,10 @@ class Fitting:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                if recipe.batch_size == 1:
+                if recipe.batch_size == 1 and recipe.gradient_checkpointing:
                     raise DoesNotFit from error
-            recipe = smaller_micro_batch(recipe)
-            self.progress.say(
-                f"No cabía en la memoria: sigo con {recipe.batch_size} ejemplos a la vez y el mismo lote efectivo.",
-                "warn",
-            )
+            recipe = less_memory(recipe)
+            self.progress.say(f"No cabía en la memoria: sigo con {_micro_batch(recipe)}.", "warn")
             resume_from = checkpoints.newest(self.folder.parent.parent) or resume_from
             set_peft_model_state_dict(self.model, start)
             gc.collect()
@@ -112,7 +109,7 @@ class Fitting:
             "lr_scheduler_type": recipe.scheduler,
             "warmup_steps": round(recipe.warmup_ratio * steps),
             "weight_decay": recipe.weight_decay,
-            "optim": "paged_adamw_8bit" if cuda and recipe.method is Method.QLORA else "adamw_torch",
+            "optim": "paged_adamw_8bit" if cuda and recipe.method is Method.QLORA else "adamw_torch_fused",
             "activation_checkpointing": recipe.gradient_checkpointing,
             "bf16": cuda and torch.cuda.is_bf16_supported(),
             "use_cpu": not cuda,
@@ -135,6 +132,12 @@ class Fitting:
             "run_name": self.name,
             "project": PROJECT,
         }
+
+
+def _micro_batch(recipe: Recipe) -> str:
+    size = "1 ejemplo" if recipe.batch_size == 1 else f"{recipe.batch_size} ejemplos"
+    saving = ", recalculando pasos intermedios" if recipe.gradient_checkpointing else ""
+    return f"{size} a la vez y el mismo lote efectivo{saving}"
 
 
 def out_of_memory(error: BaseException) -> bool:

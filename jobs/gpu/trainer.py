@@ -1,8 +1,8 @@
 """TRL's trainers, fed with rows that are already token ids, and without what a processor would compute in vain.
 
 Rule of this file: data is given tokenised (`jobs.gpu.data`), so TRL prepares none of it. On a processor the loss is
-computed on the learnt positions only and without TRL's per-step entropy and accuracy; on a GPU TRL's fused kernel
-does the same, so it is used as it is. The loss is the same number in both.
+computed on the learnt positions only; on a GPU by TRL's fused kernel. In both the loss is TRL's, without the figures
+that TRL reads back at each step, for which a GPU would have to wait.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ class LeanSFTTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        base = causal_model(model)
-        if return_outputs or inputs["input_ids"].device.type != "cpu" or not is_plain(base):
+        if return_outputs or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        logits, targets = learnt_logits(base, inputs)
-        count = len(targets) if num_items_in_batch is None else num_items_in_batch
-        mode = "train" if model.training else "eval"
-        if len(targets) and (mode == "eval" or self._logs_this_step):
-            correct = (logits.detach().argmax(-1) == targets).float().mean().item()
-            self._metrics[mode]["mean_token_accuracy"].append(correct)
-        return cross_entropy(logits.float(), targets, reduction="sum") / max(1, int(count))
+        base = causal_model(model)
+        on_processor = inputs["input_ids"].device.type == "cpu" and is_plain(base)
+        loss, right, learnt = _learnt_loss(base, inputs) if on_processor else _fused_loss(model, inputs)
+        if self._logs_this_step or not model.training:  # elsewhere nothing waits for a GPU
+            mode = "train" if model.training else "eval"
+            self._metrics[mode]["mean_token_accuracy"].append((right / learnt.clamp(min=1)).item())
+        return loss / torch.as_tensor(learnt if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
 
     @property
     def _logs_this_step(self) -> bool:
@@ -43,6 +42,19 @@ class LeanSFTTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         Trainer._save_checkpoint(self, model, trial)  # without TRL's model card: Afina writes its own
+
+
+def _learnt_loss(base: PreTrainedModel, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(sum of the losses, tokens guessed right, tokens learnt), over the learnt positions alone."""
+    logits, targets = learnt_logits(base, inputs)
+    right = (logits.detach().argmax(-1) == targets).sum()
+    return cross_entropy(logits.float(), targets, reduction="sum"), right, torch.tensor(len(targets))
+
+
+def _fused_loss(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same by TRL's kernel, which never holds all logits; the figures stay on the device."""
+    outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+    return -outputs.log_probs.sum(), outputs.is_top1.sum(), outputs.label_mask.sum()
 
 
 def causal_model(model: Any) -> PreTrainedModel:

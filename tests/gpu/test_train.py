@@ -299,7 +299,24 @@ class TestRunningOutOfMemory:
         monkeypatch.setattr(LeanSFTTrainer, "training_step", never)
         with pytest.raises(DoesNotFit):
             bench.run(bench.request(colour_rows(), QUICK.model_copy(update={"batch_size": 2})))
+        said = [event.message for event in bench.events(EventType.MESSAGE) if "No cabía" in event.message]
+        assert [("recalculando" in message) for message in said] == [False, True]
         assert "QLoRA" in bench.events()[-1].data["hint"]
+
+
+def test_the_way_of_a_gpu_trains_the_same_adapter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL's fused kernel, which models with scaled logits take on a processor too."""
+    recipe = QUICK.model_copy(update={"epochs": 1})
+    ours = bench.run(bench.request(colour_rows(), recipe))
+    said = bench.events(EventType.METRICS)
+    monkeypatch.setattr("jobs.gpu.trainer.is_plain", lambda model: False)
+    fused = bench.run(bench.request(colour_rows(), recipe))
+    weights = [load_file(bench.adapter(result) / "adapter_model.safetensors") for result in (ours, fused)]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+    for before, after in zip(said, bench.events(EventType.METRICS), strict=True):
+        for figure in ("loss", "accuracy", "eval_loss", "eval_accuracy"):
+            assert after.data.get(figure) == pytest.approx(before.data.get(figure), abs=1e-3)
 
 
 class TestOtherWaysToTrain:
