@@ -278,7 +278,7 @@ class ShardedAfina(Afina, commands.AutoShardedBot):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self.shard_count = services.settings.shards or None  # None: discord.py asks Discord
+        self.shard_count = services.settings.shards or None  # type: ignore[assignment]  # None: discord.py asks Discord
 
 
 def make_client(services: Services) -> Afina:

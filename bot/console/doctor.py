@@ -31,6 +31,20 @@ from jobs.redis_server import find_binary
 _DISCORD_API = "https://discord.com/api/v10"
 _CONTENT_FLAGS = (1 << 18) | (1 << 19)  # GATEWAY_MESSAGE_CONTENT, and its limited form for small bots
 _FREE_DISK = 10 * 2**30  # bytes; a small base and some adapters
+# What the invitation in docs/alojamiento.md asks for: bits of Discord's permissions.
+# https://docs.discord.com/developers/topics/permissions
+_PERMISSIONS = {
+    "ver canales": 1 << 10,
+    "enviar mensajes": 1 << 11,
+    "insertar enlaces": 1 << 14,
+    "adjuntar archivos": 1 << 15,
+    "leer el historial": 1 << 16,
+    "crear hilos públicos": 1 << 35,
+    "crear hilos privados": 1 << 36,
+    "enviar mensajes en hilos": 1 << 38,
+}
+_ADMINISTRATOR = 1 << 3
+_NOBODY = "afina-doctor"  # an adapter that no engine has
 _MARK = {"good": ("✓", "green"), "warning": ("⚠", "yellow"), "bad": ("✗", "red")}
 
 
@@ -61,7 +75,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Every check, in the order in which things are needed."""
-    return [await check(settings) for check in (_python, _disk, _token, _redis, _torch, _gpu, _bases, _engine, _course)]
+    return [await check(settings) for check in CHECKS]
 
 
 async def _python(settings: Settings) -> Finding:
@@ -93,11 +107,8 @@ async def _disk(settings: Settings) -> Finding:
 async def _token(settings: Settings) -> Finding:
     if settings.discord_token is None:
         return Finding(name="Discord", state="bad", text="falta el token", fix=NO_TOKEN)
-    headers = {"Authorization": f"Bot {settings.discord_token.get_secret_value()}"}
-    api = (settings.discord_api or _DISCORD_API).rstrip("/")
     try:
-        async with httpx.AsyncClient(headers=headers, timeout=10) as http:
-            answer = await http.get(f"{api}/oauth2/applications/@me")
+        answer = await _ask_discord(settings, "oauth2/applications/@me")
     except httpx.HTTPError as error:
         fix = "Comprueba la conexión a internet de esta máquina y su cortafuegos (HTTPS de salida)."
         return Finding(name="Discord", state="bad", text=f"no responde ({type(error).__name__})", fix=fix)
@@ -118,6 +129,33 @@ async def _token(settings: Settings) -> Finding:
     return Finding(name="Discord", state="good", text=f"el token vale ({application['name']})")
 
 
+async def _permissions(settings: Settings) -> Finding:
+    """In each server, by the roles of the bot; a channel may still say otherwise."""
+    try:
+        guilds = (await _ask_discord(settings, "users/@me/guilds")).raise_for_status().json()
+    except httpx.HTTPError:
+        return Finding(name="Permisos", state="warning", text="no se pueden mirar sin Discord")
+    if not guilds:
+        fix = "Invítalo: discord.com/developers → tu aplicación → OAuth2, ámbitos bot y applications.commands."
+        return Finding(name="Permisos", state="bad", text="el bot no está en ningún servidor", fix=fix)
+    lacking = []
+    for guild in guilds:
+        held = int(guild["permissions"])
+        if missing := [name for name, bit in _PERMISSIONS.items() if not held & (bit | _ADMINISTRATOR)]:
+            lacking.append(f"en «{guild['name']}» falta {', '.join(missing)}")
+    if lacking:
+        fix = "Dáselos al rol del bot en los ajustes del servidor, o invítalo otra vez con ellos."
+        return Finding(name="Permisos", state="bad", text="; ".join(lacking), fix=fix)
+    return Finding(name="Permisos", state="good", text="los necesarios en cada servidor")
+
+
+async def _ask_discord(settings: Settings, path: str) -> httpx.Response:
+    token = settings.discord_token.get_secret_value() if settings.discord_token else ""
+    api = (settings.discord_api or _DISCORD_API).rstrip("/")
+    async with httpx.AsyncClient(headers={"Authorization": f"Bot {token}"}, timeout=10) as http:
+        return await http.get(f"{api}/{path}")
+
+
 async def _redis(settings: Settings) -> Finding:
     if settings.redis_url is None:
         try:
@@ -127,8 +165,12 @@ async def _redis(settings: Settings) -> Finding:
         return Finding(
             name="Redis", state="good", text=f"se arrancará {binary.name}, incluido en Afina o instalado aquí"
         )
-    if await asyncio.to_thread(Queue(settings.redis_url).ping):
-        return Finding(name="Redis", state="good", text="responde")
+    queue = Queue(settings.redis_url)
+    if await asyncio.to_thread(queue.ping):
+        if workers := await asyncio.to_thread(queue.workers):
+            return Finding(name="Redis", state="good", text=f"responde; trabajadores: {len(workers)}")
+        fix = "Sin trabajadores, lo que se pida espera. Con scripts/run arranca uno; en otra máquina: afina worker"
+        return Finding(name="Redis", state="warning", text="responde, pero no hay ningún trabajador", fix=fix)
     fix = "Comprueba que está en marcha y que REDIS_URL lleva bien la máquina, el puerto y la contraseña."
     return Finding(name="Redis", state="bad", text="no responde en REDIS_URL", fix=fix)
 
@@ -171,16 +213,32 @@ async def _bases(settings: Settings) -> Finding:
 async def _engine(settings: Settings) -> Finding:
     if settings.engine_url is None:
         return Finding(name="Motor", state="good", text="se arrancará el incluido")
+    key = settings.engine_key.get_secret_value() if settings.engine_key else None
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        async with httpx.AsyncClient(timeout=10) as http:
-            answer = await http.get(f"{settings.engine_url.rstrip('/')}/health")
+        async with httpx.AsyncClient(base_url=settings.engine_url.rstrip("/"), headers=headers, timeout=10) as http:
+            health = await http.get("/health")
+            models = await http.get("/v1/models")
+            # Unloading what is not there tells whether adapters may be loaded at all, and changes nothing.
+            unloading = await http.post("/v1/unload_lora_adapter", json={"lora_name": _NOBODY})
     except httpx.HTTPError as error:
         fix = "Arráncalo, o corrige AFINA_ENGINE_URL."
         return Finding(name="Motor", state="bad", text=f"no responde ({type(error).__name__})", fix=fix)
-    if answer.is_error:
+    if health.is_error:
         fix = "Mira su registro: puede que aún esté cargando el modelo."
-        return Finding(name="Motor", state="warning", text=f"contesta con {answer.status_code}", fix=fix)
-    return Finding(name="Motor", state="good", text="responde")
+        return Finding(name="Motor", state="warning", text=f"contesta con {health.status_code}", fix=fix)
+    if models.status_code == httpx.codes.UNAUTHORIZED:
+        fix = "Pon en AFINA_ENGINE_KEY la misma clave que su --api-key."
+        return Finding(name="Motor", state="bad", text="no acepta la clave", fix=fix)
+    served = [model.get("id") for model in models.json().get("data", [])] if models.is_success else []
+    if settings.default_base not in served:
+        fix = f"Arráncalo con ella (vLLM: --served-model-name={settings.default_base}), o cambia AFINA_DEFAULT_BASE."
+        text = f"no sirve {settings.default_base}, sino {', '.join(map(str, served)) or 'nada'}"
+        return Finding(name="Motor", state="bad", text=text, fix=fix)
+    if _NOBODY not in unloading.text:
+        fix = "Arranca vLLM con --enable-lora y VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."
+        return Finding(name="Motor", state="bad", text="responde, pero no deja cargar modelos afinados", fix=fix)
+    return Finding(name="Motor", state="good", text=f"responde y sirve {settings.default_base}")
 
 
 async def _course(settings: Settings) -> Finding:
@@ -189,3 +247,6 @@ async def _course(settings: Settings) -> Finding:
         return Finding(name="Curso", state="good", text=f"{len(pages)} archivos")
     fix = "Comprueba AFINA_COURSE_DIR, o déjalo vacío para usar el curso incluido."
     return Finding(name="Curso", state="warning", text=f"no hay nada en {settings.course_dir}", fix=fix)
+
+
+CHECKS: tuple[Check, ...] = (_python, _disk, _token, _permissions, _redis, _torch, _gpu, _bases, _engine, _course)

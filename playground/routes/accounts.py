@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playground import messages, refusals, rules
+from playground import messages, permissions, refusals, rules
 from playground.api import Api
 from playground.model import Json
 from playground.refusals import FormErrors
@@ -16,6 +16,22 @@ MEMBERS_FLAG = 1 << 14  # gateway_guild_members
 
 async def own_user(api: Api, call: Call) -> Json:
     return api.payloads.user(api.world.bot) | {"verified": True, "mfa_enabled": False, "flags": 0, "locale": "es-ES"}
+
+
+async def own_guilds(api: Api, call: Call) -> list[Json]:
+    world = api.world
+    return [
+        {
+            "id": str(one.id),
+            "name": one.name,
+            "icon": None,
+            "owner": one.owner_id == world.bot.id,
+            "permissions": str(int(permissions.in_guild(one, one.members[world.bot.id]))),
+            "features": [],
+        }
+        for one in world.guilds.values()
+        if world.bot.id in one.members
+    ]
 
 
 async def application(api: Api, call: Call) -> Json:
@@ -128,6 +144,7 @@ async def gateway_bot(api: Api, call: Call) -> Json:
 ROUTES = [
     Route(method="GET", template="/gateway/bot", handler=gateway_bot),
     Route(method="GET", template="/users/@me", handler=own_user),
+    Route(method="GET", template="/users/@me/guilds", handler=own_guilds),
     Route(method="GET", template="/oauth2/applications/@me", handler=application),
     Route(method="GET", template="/users/{user}", handler=user),
     Route(method="POST", template="/users/@me/channels", handler=open_direct),

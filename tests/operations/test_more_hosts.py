@@ -268,7 +268,7 @@ async def test_doctor_says_when_the_shared_redis_does_not_answer(shared_redis, t
         settings = Settings(_env_file=None, data_dir=tmp_path / "d", redis_url=url)
         return next(found for found in await examine(settings) if found.name == "Redis")
 
-    assert (await finding(shared_redis.url)).state == "good"
+    assert (await finding(shared_redis.url)).text == "responde, pero no hay ningún trabajador"
     wrong = await finding(shared_redis.url.replace(PASSWORD, "otra"))
     assert wrong.state == "bad"
     assert PASSWORD not in json.dumps([wrong.text, wrong.fix])

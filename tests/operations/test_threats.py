@@ -17,8 +17,8 @@ def named_tests() -> list[str]:
     return re.findall(r"`(tests/[\w/]+\.py(?:::\w+)+)`", PAGE.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", named_tests())
-def test_the_test_behind_a_row_exists(name):
+def find_test(name: str) -> ast.AST:
+    """The definition behind "tests/x.py::TestY::test_z"; fails when there is none."""
     file, *path = name.split("::")
     scope: ast.AST = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     for step in path:
@@ -26,7 +26,12 @@ def test_the_test_behind_a_row_exists(name):
         named = [node for node in ast.iter_child_nodes(scope) if isinstance(node, kinds) and node.name == step]
         assert named, f"{file} has no {step}"
         scope = named[0]
-    assert isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef)
+    return scope
+
+
+@pytest.mark.parametrize("name", named_tests())
+def test_the_test_behind_a_row_exists(name):
+    assert isinstance(find_test(name), ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def test_every_row_has_its_test():
