@@ -83,14 +83,20 @@ def load_base(
 
 
 def load_model(
-    folder: Path, *, four_bit: bool = False, device: torch.device | None = None, dtype: str | None = None
+    folder: Path,
+    *,
+    four_bit: bool = False,
+    device: torch.device | None = None,
+    dtype: str | None = None,
+    attention: str = "sdpa",
 ) -> PreTrainedModel:
     """A base in evaluation mode. Raises BaseNotAvailable, DoesNotFit.
 
-    `dtype`: "auto" for the precision it was published in; default what its device computes best in.
+    `dtype`: "auto" for the precision it was published in; default what its device computes best in. `attention`: as
+    transformers calls it; with a "flash" one the trainer lays each step into one row (`jobs.gpu.batches`).
     """
     device = device or best_device()
-    options: dict[str, Any] = {"dtype": dtype or best_dtype(device), "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {"dtype": dtype or best_dtype(device), "attn_implementation": attention}
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
