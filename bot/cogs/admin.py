@@ -1,8 +1,8 @@
-"""`/admin`: health, who is who, limits, bases, channels, for whoever administers the server.
+"""`/admin`: health, who is who, limits, bases, channels, shared models, for whoever administers the server.
 
 Rule of this file: Discord hides these commands from everybody without *Manage Server*, and each one checks again. Every
-one of them shows how things stand, after changing what its options say; each change is a line in the server's log. The
-queue and the log are in `bot/cogs/admin_queue.py`.
+one of them shows how things stand, after changing what its options say; each change is a line in the server's log.
+What is done to what belongs to others, and the log, are in `bot/cogs/admin_queue.py`.
 """
 
 from __future__ import annotations
@@ -254,6 +254,22 @@ class AdminCog(commands.Cog):
     async def queue(self, interaction: Interaction) -> None:
         guild_id = await self._enter(interaction, Role.TUTOR)
         await interaction.followup.send(view=await admin_queue.queue_card(self.services, guild_id))
+
+    @admin.command(name="retirar", description="Deja de compartir un modelo que no debería estar a la vista")
+    @app_commands.rename(name="modelo", reason="motivo")
+    @app_commands.describe(name="Uno de los que comparte el servidor", reason="Se le dice a quien lo hizo")
+    async def withdraw(
+        self, interaction: Interaction, name: str, reason: app_commands.Range[str, 1, 300] | None = None
+    ) -> None:
+        guild_id = await self._enter(interaction, Role.TUTOR)
+        done = await admin_queue.withdraw_model(self.services, interaction, guild_id, name, reason or "")
+        await interaction.followup.send(view=done)
+
+    @withdraw.autocomplete("name")
+    async def _suggest_shared(self, interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        shared = await admin_queue.shared_models(self.services, await must_be(self.services, interaction, Role.TUTOR))
+        fitting = [one for one in shared if typed.strip().casefold() in one.name.casefold()]
+        return [app_commands.Choice(name=one.name[:100], value=one.id) for one in fitting[:CHOICES]]
 
     @admin.command(name="registro", description="Quién cambió qué, y cuándo")
     async def log(self, interaction: Interaction) -> None:

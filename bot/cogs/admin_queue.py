@@ -1,7 +1,7 @@
-"""The queue of a server for its staff, with the right to cancel; and the log of what staff did.
+"""What staff does to what belongs to others: cancel a job, withdraw a shared model; and the log of what staff did.
 
-Rule of this file: only jobs and lines of the very server where the button is pressed, checked at every press. What
-staff cancels is told to its owner and costs them nothing.
+Rule of this file: only jobs, models and lines of the very server where it is asked for, checked at every press. What
+staff does is told to the owner and noted; a job that staff cancels costs its owner nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import discord
 from bot.cogs.actions import Action, board_of, services_of
 from bot.cogs.entrance import must_be
 from bot.errors import NotFound
-from bot.records import Job
+from bot.records import Job, Model, Owner
 from bot.render import admin as texts
 from bot.render.cards import Accent, card
 from bot.render.numbers import plain
@@ -43,6 +43,35 @@ async def log_card(services: Services, guild_id: int, before: int | None = None)
     shown = entries[:LINES]
     more = [Older(shown[-1].id)] if len(entries) > LINES else []
     return card(*texts.audit_texts(shown), accent=Accent.QUIET, actions=more)
+
+
+async def shared_models(services: Services, guild_id: int) -> list[Model]:
+    """What this server shares: what somebody sees who has nothing of their own."""
+    return await services.store.models(Owner(guild_id=guild_id, user_id=0))
+
+
+async def withdraw_model(
+    services: Services, interaction: Interaction, guild_id: int, name: str, reason: str
+) -> discord.ui.LayoutView:
+    """Make a shared model private again; what to tell the one who did it. Raises NotFound."""
+    shared = await shared_models(services, guild_id)
+    model = next((one for one in shared if name.strip() in (one.id, one.name)), None)
+    if model is None:
+        raise NotFound("No encuentro ese modelo entre los que se comparten.", hint="Elígelo de la lista.")
+    await services.store.share_model(model.id, model.owner, False)
+    await services.store.note_action(
+        guild_id,
+        actor_id=interaction.user.id,
+        action="models",
+        text=f"Dejó de compartir el modelo `{model.adapter_name}`",
+        subject_id=model.owner.user_id,
+    )
+    why = f" Motivo: «{plain(reason, 300)}»." if reason else ""
+    await board_of(interaction).notify(
+        await services.store.job(model.job_id),
+        f"Quien cuida de este servidor ha dejado de compartir **{plain(model.name)}**.{why} Sigue siendo tuyo.",
+    )
+    return card(f"**{plain(model.name)}** ya solo lo ve <@{model.owner.user_id}>, y se le ha avisado.")
 
 
 async def job_here(services: Services, interaction: Interaction, job_id: str) -> Job:

@@ -26,7 +26,7 @@ STATES = {
     JobState.PAUSED: "en pausa",
 }
 _MAY = {
-    Role.TUTOR: "cuidan del curso, ven la cola y cancelan entrenamientos, y tienen más margen",
+    Role.TUTOR: "cuidan del curso, ven la cola, cancelan entrenamientos y retiran modelos",
     Role.ADMIN: "además cambian todo lo de `/admin`; también lo es quien puede *Gestionar el servidor*",
 }
 

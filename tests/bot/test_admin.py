@@ -275,6 +275,26 @@ async def test_staff_cancels_a_job_its_owner_is_told_and_pays_nothing(
     assert f"Canceló el entrenamiento `{job.id}` (a <@{ana.id}>)" in log
 
 
+async def test_staff_withdraws_a_shared_model_and_its_owner_keeps_it(
+    place: Playground, services: Services, admin: Person, running_job: tuple[Person, Job]
+) -> None:
+    ana, job = running_job
+    name = job.request.adapter_name
+    data = {"adapter_name": name, "adapter_path": f"adapters/{name}", "adapter_sha256": "ab" * 32, "adapter_bytes": 9}
+    event = Event(job_id=job.id, attempt=1, seq=9, created_at=1.0, type=EventType.RESULT,
+                  data={**data, "trained_tokens": 1, "seconds": 1.0})  # fmt: skip
+    await services.store.apply_event(event)
+    (model,) = await services.store.models(job.owner)
+    assert "No encuentro" in await said(admin, "admin retirar", modelo=model.id)  # private: none of staff's business
+    await services.store.share_model(model.id, job.owner, True)
+    assert [one["value"] for one in await admin.autocomplete("admin retirar", "modelo", "res")] == [model.id]
+    await said(admin, "admin retirar", modelo=model.id, motivo="Insulta")
+    told = await ana.wait_message(contains="ha dejado de compartir", channel=await ana.wait_thread("Taller"))
+    assert "Insulta" in told.text
+    assert [one.shared for one in await services.store.models(job.owner)] == [False]
+    assert "Dejó de compartir el modelo" in await said(admin, "admin registro")
+
+
 async def test_the_queue_of_a_server_is_its_own(
     place: Playground, services: Services, admin: Person, running_job: tuple[Person, Job]
 ) -> None:
@@ -344,3 +364,23 @@ async def test_opening_conversations_counts_as_chatting(place: Playground, servi
     told = [await said(ana, "charlar", modelo="base:afina-mini") for _ in range(3)]
     assert "Vas muy deprisa" in told[2]
     assert len(await ana.threads()) == 2
+
+
+async def test_in_direct_messages_the_server_of_the_workshop_counts(
+    place: Playground, services: Services, admin: Person, dataset_of: Any
+) -> None:
+    strict = place.guild("Estricta", bot_permissions=Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES)
+    boss, ana = place.person("Dueña", strict, admin=True), place.person("Ana", strict)
+    place.join(ana, home(place))
+    await asyncio.sleep(0.3)
+    await said(boss, "admin limites", minutos=77)
+    await said(admin, "admin limites", minutos=55)
+    dataset = await dataset_of(Owner(guild_id=strict.id, user_id=ana.id), verdict="rejected", usable=0)
+    await (await ana.slash("datos ver", datos=dataset.id)).done()
+    direct = await ana.direct()
+    card = await ana.wait_message(contains="reseñas", button="Borrar", channel=direct, since=0)
+    assert "te quedan 77 de 77" in await said(ana, "limites", channel=direct)
+    place.leave(ana, strict)
+    refusal = await card.click("Borrar")
+    assert "Ya no estás en el servidor" in refusal.text
+    assert "Todo lo tuyo" in await said(ana, "misdatos descargar", channel=direct)
