@@ -115,7 +115,7 @@ class Stage:
     ) -> Job:
         """`options`: see tests/jobs/fake.py."""
         return await self.store.submit_job(
-            owner=owner, name=name, dataset=self.dataset(owner), base_id=options, recipe=Recipe(), limit=None
+            owner=owner, name=name, dataset=self.dataset(owner), base_id=options, recipe=Recipe()
         )
 
     async def submit_real(self, *, owner: Owner = CONSOLE, name: str = "modelo") -> Job:
@@ -126,9 +126,7 @@ class Stage:
         path = self.artifacts.put_dataset("avisos", 1, file)
         recipe = Recipe(rank=4, learning_rate=1e-3, epochs=3, batch_size=8, max_length=128, packing=False)
         dataset = replace(self.dataset(owner), path=path)
-        return await self.store.submit_job(
-            owner=owner, name=name, dataset=dataset, base_id="afina-mini", recipe=recipe, limit=None
-        )
+        return await self.store.submit_job(owner=owner, name=name, dataset=dataset, base_id="afina-mini", recipe=recipe)
 
     @staticmethod
     def dataset(owner: Owner) -> Dataset:
