@@ -1,10 +1,12 @@
 """Backups: everything that cannot be made again, out of a running Afina and back into an empty place.
 
 Rule of this file: database, datasets, adapters, course pages that staff added, and afina-mini (adapters need the very
-base they were made on). The database is copied first: what its rows point to exists before the row does. An archive is
-read back before it counts as made, and checked completely before anything of it is put into place; the database goes
-last. Not in it: the queue (SQLite is the truth), checkpoints (a job that ran starts again), bases that can be
-downloaded, secrets, and files in an object store, which has its own versions.
+base they were made on). Who erased themselves after a backup was made is not brought back by it: the log of deletions
+(`bot/deletions.py`) lies beside every archive and beside the database. The database is copied first: what its rows
+point to exists before the row does. An archive is read back before it counts as made, and checked completely before
+anything of it is put into place; the database goes last. Not in it: the queue (SQLite is the truth), checkpoints (a
+job that ran starts again), bases that can be downloaded, secrets, and files in an object store, which has its own
+versions.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bot.archive import BackupError, Manifest, read_archive, write_archive
+from bot.deletions import FILE as DELETIONS
+from bot.deletions import DeletionLog, person
+from bot.records import Owner
 from bot.settings import Settings
-from bot.store.copies import copy_database, examine_database
+from bot.store.copies import copy_database, examine_database, without_people
 from jobs.artifacts import Artifacts
 
 DATABASE = "afina.sqlite3"
@@ -35,6 +40,7 @@ class Backup:
     archive: Path
     manifest: Manifest
     missing: tuple[str, ...] = ()  # files that rows point to and that are not in the archive
+    forgotten: int = 0  # people in the archive who erased themselves later: they were left out
 
     @property
     def bytes(self) -> int:
@@ -62,6 +68,7 @@ def back_up(settings: Settings, target: Path) -> Backup:
             raise BackupError("Al releer la copia no sale lo mismo.", hint="Mira si el disco falla.")
         partial.rename(target)
         wanted = examine_database(copy).files
+    DeletionLog(target.parent / DELETIONS).add(DeletionLog.of(settings).lines())
     _sync(target.parent)
     return Backup(archive=target, manifest=manifest, missing=_missing(wanted, manifest))
 
@@ -85,8 +92,30 @@ def restore(settings: Settings, archive: Path) -> Backup:
             raise BackupError(f"La base de datos de la copia está dañada: {found.damage[0]}.")
         if found.too_new:
             raise BackupError(f"La copia es de Afina {manifest.version}, más nueva.", hint="Actualiza Afina antes.")
+        log = DeletionLog.of(settings)
+        log.add(DeletionLog(archive.parent / DELETIONS).lines())
+        forgotten, theirs = without_people(scratch / DATABASE, lambda owners: _gone(log, owners, manifest.created_at))
+        for path in theirs:
+            _drop(scratch, path)
+        wanted = tuple(path for path in found.files if path not in theirs)
         _put_into_place(scratch, settings)
-    return Backup(archive=archive, manifest=manifest, missing=_missing(found.files, manifest))
+    return Backup(archive=archive, manifest=manifest, missing=_missing(wanted, manifest), forgotten=forgotten)
+
+
+def _gone(log: DeletionLog, owners: Collection[Owner], since: float) -> list[Owner]:
+    names = {person(owner): owner for owner in owners}
+    return [names[name] for name in sorted(log.deleted_since(names, since))]
+
+
+def _drop(scratch: Path, path: str) -> None:
+    """Something that was unpacked and must not be put into place."""
+    victim = (scratch / path).resolve()
+    if not victim.is_relative_to(scratch.resolve()):
+        return
+    if victim.is_dir():
+        shutil.rmtree(victim)
+    else:
+        victim.unlink(missing_ok=True)
 
 
 def _places(settings: Settings) -> dict[str, Path]:

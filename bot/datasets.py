@@ -13,13 +13,15 @@ import hashlib
 import re
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bot import consent
 from bot.errors import LimitReached, NotFound
 from bot.members import may_keep
+from bot.moderation import host_phrases
 from bot.records import Dataset, Owner
 from bot.services import Services
 from bot.settings import Settings
@@ -29,6 +31,7 @@ from jobs.catalog import base_folder
 from jobs.dataset.limits import MIB, Limits
 from jobs.dataset.sandbox import ask_child, child_steps
 from jobs.errors import DatasetError, TooLarge
+from jobs.moderation import Wishes
 
 NAME_LENGTH = 80
 _NOT_NAME = re.compile(r"[\s\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff/\\]+")
@@ -45,12 +48,20 @@ class Shown:
 
 
 def limits_of(settings: Settings) -> Limits:
+    """Of this machine, whatever server it is."""
+    blocked, allowed = host_phrases(settings)
     return Limits(
+        moderation=Wishes(level=settings.moderation, blocked=blocked, allowed=allowed),
         file_bytes=settings.max_file_bytes,
         lines=settings.max_lines,
         line_bytes=settings.max_line_bytes,
         tokens=settings.max_tokens,
     )
+
+
+async def limits_in(services: Services, owner: Owner) -> Limits:
+    """With what the owner's server does not want to see in data."""
+    return replace(limits_of(services.settings), moderation=await services.moderation.wishes(owner.guild_id))
 
 
 def clean_name(file_name: str) -> str:
@@ -76,7 +87,13 @@ def check_size(settings: Settings, size: int) -> None:
 
 
 def new_dataset(
-    owner: Owner, *, name: str, consent_at: float, created_at: float, validation_id: str | None = None
+    owner: Owner,
+    *,
+    name: str,
+    consent_at: float,
+    created_at: float,
+    validation_id: str | None = None,
+    licence: str | None = None,
 ) -> Dataset:
     """The row of a file that was neither stored nor judged yet."""
     return Dataset(
@@ -96,16 +113,27 @@ def new_dataset(
         validation_id=validation_id,
         consent_at=consent_at,
         created_at=created_at,
+        consent_version=consent.VERSION,
+        licence=licence,
     )
 
 
 async def receive(
-    services: Services, owner: Owner, *, name: str, data: bytes, consent_at: float, validation_id: str | None = None
+    services: Services,
+    owner: Owner,
+    *,
+    name: str,
+    data: bytes,
+    consent_at: float,
+    validation_id: str | None = None,
+    licence: str | None = None,
 ) -> AsyncIterator[Dataset]:
     """Store an uploaded file and judge it: the row after the structure was looked at, and again after the whole."""
     check_size(services.settings, len(data))
     now = services.store.clock()
-    draft = new_dataset(owner, name=name, consent_at=consent_at, created_at=now, validation_id=validation_id)
+    draft = new_dataset(
+        owner, name=name, consent_at=consent_at, created_at=now, validation_id=validation_id, licence=licence
+    )
     async with temporary_folder() as folder:
         source = folder / "upload"
         await asyncio.to_thread(source.write_bytes, data)
@@ -122,7 +150,7 @@ async def judge(services: Services, source: Path, draft: Dataset) -> AsyncIterat
     draft = await with_file(services.artifacts, draft, source)
     stored: Dataset | None = None
     try:
-        async for report in _reports(services, source, draft.name):
+        async for report in _reports(services, source, draft):
             judged = with_report(stored or draft, report)
             if stored is None:
                 stored = await services.store.add_dataset(judged, limits=limits)
@@ -148,15 +176,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _reports(services: Services, source: Path, name: str) -> AsyncIterator[Any]:
+async def _reports(services: Services, source: Path, dataset: Dataset) -> AsyncIterator[Any]:
     base = base_folder(services.settings.data_dir, services.settings.default_base)
-    return child_steps(
+    steps = child_steps(
         "check",
-        limits=limits_of(services.settings),
+        limits=await limits_in(services, dataset.owner),
         path=str(source),
-        name=name,
+        name=dataset.name,
         tokenizer=str(base) if (base / "tokenizer.json").is_file() else None,
     )
+    async with aclosing(steps):
+        async for report in steps:
+            yield report
 
 
 def format_of(report: dict[str, Any]) -> str | None:
@@ -181,7 +212,7 @@ async def look_again(services: Services, dataset: Dataset) -> Dataset:
     if dataset.report.get("complete", True):
         return dataset
     source = await asyncio.to_thread(services.artifacts.local, dataset.path)
-    async for report in _reports(services, source, dataset.name):
+    async for report in _reports(services, source, dataset):
         dataset = with_report(dataset, report)
     return await services.store.update_dataset(dataset)
 
@@ -240,7 +271,8 @@ async def whole_report(services: Services, dataset: Dataset) -> dict[str, bytes]
     source = await asyncio.to_thread(services.artifacts.local, dataset.path)
     async with temporary_folder() as folder:
         out = folder / "informe"
-        await ask_child("whole", limits=limits_of(services.settings), path=str(source), name=dataset.name, out=str(out))
+        limits = await limits_in(services, dataset.owner)
+        await ask_child("whole", limits=limits, path=str(source), name=dataset.name, out=str(out))
         return {f"informe.{kind}": Path(f"{out}.{kind}").read_bytes() for kind in ("txt", "jsonl")}
 
 

@@ -35,6 +35,17 @@ async def rename(services: Services, id_or_name: str, owner: Owner, name: str) -
     return before, await services.store.rename_model(before.id, owner, clean_name(name))
 
 
+async def in_use(services: Services, owner: Owner, *model_ids: str) -> str:
+    """In how many threads people talk to these models now, as a sentence; empty: in none."""
+    users = await services.store.users_of(*model_ids)
+    others = sum(user != owner for user in users)
+    if not users:
+        return ""
+    threads = "un hilo abierto" if len(users) == 1 else f"{len(users)} hilos abiertos"
+    whose = " de otra persona" if others == len(users) == 1 else f", {others} de otras personas" if others else ""
+    return f"Ahora mismo se usa en {threads}{whose}; ahí diré que ya no existe, y no contestará otro en su lugar."
+
+
 async def delete(services: Services, id_or_name: str, owner: Owner) -> Model:
     """The row goes first: from then on nobody can ask for the adapter; then engine and files.
 

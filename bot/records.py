@@ -41,6 +41,8 @@ class Dataset:
     validation_id: str | None = None  # another dataset of the owner's: rows kept apart to measure with
     consent_at: float | None  # when the person attested their right to use it
     created_at: float  # Unix seconds
+    consent_version: str | None = None  # of the text that they attested (`bot/consent.py`)
+    licence: str | None = None  # a key of LICENCES there; None: they did not say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

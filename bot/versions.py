@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.datasets import NAME_LENGTH, check_size, clean_name, judge, limits_of, temporary_folder
+from bot.consent import joined
+from bot.datasets import NAME_LENGTH, check_size, clean_name, judge, limits_in, limits_of, temporary_folder
 from bot.errors import BadInput, WrongState
 from bot.members import may_keep
 from bot.records import Dataset, Owner
@@ -43,7 +44,7 @@ async def repair(
     async with temporary_folder() as folder:
         out = folder / "repaired"
         done = await ask_child(
-            "repair", limits=limits_of(services.settings), path=str(source), out=str(out), redact=redact
+            "repair", limits=await limits_in(services, owner), path=str(source), out=str(out), redact=redact
         )
         if not done["usable"]:
             raise NothingToLearn(
@@ -119,7 +120,7 @@ async def without(services: Services, dataset_id: str, owner: Owner, *, code: st
     async with temporary_folder() as folder:
         out = folder / "filtered"
         done = await ask_child(
-            "without", limits=limits_of(services.settings), path=str(source), out=str(out), code=code
+            "without", limits=await limits_in(services, owner), path=str(source), out=str(out), code=code
         )
         if not done["dropped"]:
             raise WrongState(
@@ -140,7 +141,8 @@ async def merge(services: Services, owner: Owner, *, ids: tuple[str, str], name:
         out = folder / "merged"
         await ask_child("merge", limits=limits_of(services.settings), paths=paths, out=str(out))
         check_size(services.settings, out.stat().st_size)
-        return await _version(services, first, out, name=clean_name(name))
+        licence = joined(first.licence, second.licence)
+        return await _version(services, replace(first, licence=licence), out, name=clean_name(name))
 
 
 async def link_validation(services: Services, dataset: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:

@@ -153,6 +153,7 @@ class ChatCog(commands.Cog):
         except (LimitReached, NotAllowed) as error:
             await self._note(place, f"⚠️ {error.message} {error.hint}".strip())
             return
+        await self.services.store.touch_chat(place.id)
         self.begin(place, chat, message.id)
 
     @commands.Cog.listener()

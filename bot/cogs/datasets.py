@@ -18,6 +18,7 @@ from bot import datasets, versions
 from bot.cogs.actions import owner_of
 from bot.cogs.dataset_card import ask_to_delete, draw, dynamic_items
 from bot.cogs.workshop import acknowledge, deliver
+from bot.consent import CONSENTS, LICENCES, VERSION
 from bot.errors import BadInput, NotFound
 from bot.members import may_keep
 from bot.records import Dataset
@@ -40,18 +41,21 @@ class DatasetsCog(commands.Cog):
         self.services = services
 
     @datos.command(name="subir", description="Sube un archivo: te digo qué falla, línea por línea, y lo reparo")
-    @app_commands.rename(file="archivo", consent="tengo_derecho", kept="validacion")
+    @app_commands.rename(file="archivo", consent="tengo_derecho", kept="validacion", licence="licencia")
     @app_commands.describe(
         file="JSONL (o CSV, JSON, ZIP…) con un ejemplo por línea",
-        consent="Tengo derecho a usar estos datos y acepto que se guarden para entrenar",
+        consent=CONSENTS[VERSION],
         kept="Opcional: otro archivo con ejemplos aparte, para medir",
+        licence="Opcional: de quién son, o con qué licencia se pueden usar",
     )
+    @app_commands.choices(licence=[app_commands.Choice(name=name, value=key) for key, name in LICENCES.items()])
     async def upload(
         self,
         interaction: Interaction,
         file: discord.Attachment,
         consent: bool,
         kept: discord.Attachment | None = None,
+        licence: str | None = None,
     ) -> None:
         if not consent:
             raise BadInput(
@@ -59,7 +63,7 @@ class DatasetsCog(commands.Cog):
                 hint="Si los datos son tuyos o tienes permiso para usarlos, repite con «tengo_derecho: True».",
             )
         await acknowledge(self.services, interaction)
-        await receive(self.services, interaction, file, kept)
+        await receive(self.services, interaction, file, kept, licence=licence)
 
     @datos.command(name="lista", description="Los datos que tienes guardados")
     async def list_datasets(self, interaction: Interaction) -> None:
@@ -177,7 +181,12 @@ class DatasetsCog(commands.Cog):
 
 
 async def receive(
-    services: Services, interaction: Interaction, file: discord.Attachment, kept: discord.Attachment | None = None
+    services: Services,
+    interaction: Interaction,
+    file: discord.Attachment,
+    kept: discord.Attachment | None = None,
+    *,
+    licence: str | None = None,
 ) -> Dataset:
     """Judge an upload and show it in the workshop, in two steps; the interaction is acknowledged already."""
     owner = owner_of(interaction)
@@ -194,6 +203,7 @@ async def receive(
             name=f"{datasets.clean_name(file.filename)[: datasets.NAME_LENGTH - 20]}{versions.VALIDATION}",
             data=await download(kept),
             consent_at=now,
+            licence=licence,
         )
         async for step in steps:
             validation = step
@@ -207,6 +217,7 @@ async def receive(
         data=data,
         consent_at=now,
         validation_id=validation.id if validation else None,
+        licence=licence,
     )
     async for step in steps:
         dataset = step

@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import erasing, personal
+from bot import erasing, models, personal
 from bot.cogs.actions import Action, owner_of, services_of
 from bot.cogs.deleting import Keep, ask_first
 from bot.cogs.workshop import acknowledge, deliver
@@ -60,11 +60,15 @@ class HelpCog(commands.Cog):
 
     @misdatos.command(name="borrar", description="Borra para siempre todo lo que guardo de ti en este servidor")
     async def erase(self, interaction: Interaction) -> None:
+        owner = owner_of(interaction)
+        mine = [model.id for model in await self.services.store.models(owner) if model.owner == owner]
+        used = await models.in_use(self.services, owner, *mine)
         await interaction.response.send_message(
             view=ask_first(
                 "todo lo tuyo",
                 "Tus datos, modelos, entrenamientos (también los que están en marcha), votos e hilos, en este "
-                "servidor. **No se puede deshacer.** Si quieres una copia, antes usa `/misdatos descargar`.",
+                "servidor. **No se puede deshacer.** Si quieres una copia, antes usa `/misdatos descargar`. "
+                + used.replace("Ahora mismo se usa", "Tus modelos se usan ahora"),
                 Erase(interaction.user.id),
             ),
             ephemeral=True,
@@ -86,6 +90,7 @@ class Erase(Action, cog="mine", verb="erase"):
         await interaction.response.defer()
         workshop = await services.store.workshop(owner)
         counts = await erasing.erase(services, owner)
+        interaction.client.homes.pop(owner.user_id, None)
         text = (
             f"## Borrado\n{number(counts['datasets'])} de datos, {number(counts['models'])} modelos, "
             f"{number(counts['jobs'])} entrenamientos y {number(counts['votes'] + counts['feedback'])} opiniones."

@@ -66,12 +66,14 @@ class ModelsCog(commands.Cog):
     @app_commands.rename(name="modelo")
     async def delete(self, interaction: Interaction, name: str) -> None:
         await interaction.response.defer(ephemeral=True, thinking=True)
-        model = await models.own_model(self.services, name, owner_of(interaction))
+        owner = owner_of(interaction)
+        model = await models.own_model(self.services, name, owner)
+        used = await models.in_use(self.services, owner, model.id)
         await interaction.followup.send(
             view=ask_first(
                 plain(model.name, 60),
                 "Se borra el modelo con sus archivos, también para quien lo esté usando en un hilo. No se puede "
-                "deshacer. Tus datos y el informe del entrenamiento se quedan.",
+                f"deshacer. Tus datos y el informe del entrenamiento se quedan. {used}".strip(),
                 Delete(model.id),
             )
         )

@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         done = back_up(settings, _target(arguments.out))
         if arguments.keep is not None:
             _keep_newest(done.archive.parent, arguments.keep)
+        _drop_old(done.archive, settings.keep_backups_days)
     _tell(done, settings, restored=arguments.command == "restore", as_json=arguments.json)
     return 0
 
@@ -39,12 +40,23 @@ def _keep_newest(folder: Path, count: int) -> None:
         old.unlink()
 
 
+def _drop_old(newest: Path, days: int) -> None:
+    """Archives beside the new one that are older than people were promised: what they erased must not stay there."""
+    for old in newest.parent.glob(_PATTERN) if days else ():
+        if old != newest and time.time() - old.stat().st_mtime > days * 86_400:
+            old.unlink()
+
+
 def _tell(done: Backup, settings: Settings, *, restored: bool, as_json: bool) -> None:
     manifest = done.manifest
     if as_json:
         facts = {"archive": str(done.archive), "files": len(manifest.files), "bytes": done.bytes}
         more = {"created_at": manifest.created_at, "version": manifest.version, "artifacts": manifest.artifacts}
-        print(json.dumps({**facts, **more, "missing": list(done.missing)}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {**facts, **more, "missing": list(done.missing), "forgotten": done.forgotten}, ensure_ascii=False
+            )
+        )
         return
     size = f"{len(manifest.files)} archivos, {done.bytes / 1e6:.1f} MB".replace(".", ",")
     if restored:
@@ -54,5 +66,8 @@ def _tell(done: Backup, settings: Settings, *, restored: bool, as_json: bool) ->
         print(f"{done.archive}: {size}, comprobados. Guárdala en otra máquina; el archivo .env va aparte.")
     if manifest.artifacts:
         print(f"Los datos y los modelos no van dentro: están en {manifest.artifacts}.")
+    if done.forgotten:
+        people = "1 persona que se borró" if done.forgotten == 1 else f"{done.forgotten} personas que se borraron"
+        print(f"Sin {people} después de hacer la copia.")
     for path in done.missing:
         print(f"Falta {path}: la base de datos lo nombra, pero ya no estaba.", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bot.consent import licence_name
 from bot.datasets import Shown, has_open_secrets
 from bot.records import Dataset
 from bot.render.cards import Accent
@@ -72,6 +73,8 @@ def _head(dataset: Dataset) -> str:
     if dataset.report.get("usable") is not None:
         usable = count(dataset.usable, "utilizable", "utilizables")
         facts[1:1] = [count(dataset.examples, "ejemplo", "ejemplos"), usable]
+    if dataset.licence is not None:
+        facts.append(f"licencia: {licence_name(dataset.licence)}")
     version = f" v{dataset.version}" if dataset.version > 1 else ""
     return f"## {mark} {words}\n**{plain(dataset.name, 80)}**{version}\n{' · '.join(facts)}"
 

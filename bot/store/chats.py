@@ -39,6 +39,15 @@ class ChatRows(Database):
         )
         return [_chat(row) for row in rows]
 
+    async def users_of(self, *model_ids: str) -> list[Owner]:
+        """Who has a thread open with one of these models; once a thread."""
+        marks = ", ".join("?" for _ in model_ids)
+        rows = await self._all(
+            f"SELECT guild_id, user_id FROM chats WHERE NOT closed AND model_id IN ({marks})",  # noqa: S608  # only marks
+            model_ids,
+        )
+        return [Owner(guild_id=row["guild_id"], user_id=row["user_id"]) for row in rows]
+
     async def update_chat(self, thread_id: int, **changes: Any) -> ChatThread:
         """Change fields of `ChatThread` by name. Raises NotFound."""
         if unknown := set(changes) - _CHANGEABLE:

@@ -1,15 +1,18 @@
 """Copies of the whole database: made while it is in use, and looked through before they are trusted.
 
-Rule of this file: the source is only read (no migration happens here), and what is found is told as values.
+Rule of this file: the source is only read (no migration happens here), and what is found is told as values. Only a copy
+that is not in use yet may lose people (`without_people`); it may be of an older schema.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.records import Owner
 from bot.store.database import MIGRATIONS, StoreUnavailable
 
 
@@ -45,3 +48,38 @@ def examine_database(path: Path) -> Examination:
             return Examination(schema=schema, damage=tuple(said), files=tuple(row[0] for row in rows))
     except sqlite3.DatabaseError as error:
         return Examination(schema=0, damage=(str(error),), files=())
+
+
+def without_people(path: Path, gone: Callable[[Collection[Owner]], Collection[Owner]]) -> tuple[int, tuple[str, ...]]:
+    """Take people out of a copy: (how many, paths in the artifact root that were theirs). `gone`: which of these."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        tables = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            if {"guild_id", "user_id"} <= {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+        ]
+        every = " UNION ".join(f"SELECT guild_id, user_id FROM {name}" for name in tables)  # noqa: S608  # our own names
+        owners = [Owner(guild_id=row[0], user_id=row[1]) for row in connection.execute(every)]
+        leaving = gone(owners)
+        files: list[str] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for owner in leaving:
+            whose = (owner.guild_id, owner.user_id)
+            paths = (
+                "SELECT path FROM datasets WHERE guild_id = ?1 AND user_id = ?2"
+                " UNION SELECT adapter_path FROM models WHERE guild_id = ?1 AND user_id = ?2"
+            )
+            files += [row[0] for row in connection.execute(paths, whose)]
+            for name in tables:
+                connection.execute(f"DELETE FROM {name} WHERE guild_id = ? AND user_id = ?", whose)  # noqa: S608
+            connection.execute(
+                "DELETE FROM state WHERE (key GLOB 'draft:*' OR key GLOB 'compare:*')"
+                " AND json_extract(value, '$.guild_id') = ? AND json_extract(value, '$.user_id') = ?",
+                whose,
+            )
+            connection.execute("DELETE FROM state WHERE key = ?", (f"home:{owner.user_id}",))
+        connection.execute("COMMIT")
+        if leaving:
+            connection.execute("VACUUM")
+    return len(leaving), tuple(files)

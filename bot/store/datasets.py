@@ -36,8 +36,9 @@ class DatasetRows(Database):
             )
             await tx.execute(
                 "INSERT INTO datasets (id, guild_id, user_id, name, version, parent_id, path, sha256, bytes, format,"
-                " verdict, examples, usable, report, validation_id, consent_at, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " verdict, examples, usable, report, validation_id, consent_at, created_at,"
+                " consent_version, licence)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     dataset.id,
                     owner.guild_id,
@@ -56,6 +57,8 @@ class DatasetRows(Database):
                     dataset.validation_id,
                     dataset.consent_at,
                     dataset.created_at,
+                    dataset.consent_version,
+                    dataset.licence,
                 ),
             )
         return dataset
@@ -140,4 +143,6 @@ def _dataset(row: sqlite3.Row | None) -> Dataset:
         validation_id=row["validation_id"],
         consent_at=row["consent_at"],
         created_at=row["created_at"],
+        consent_version=row["consent_version"],
+        licence=row["licence"],
     )

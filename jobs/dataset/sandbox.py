@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any
 
@@ -31,7 +31,7 @@ async def ask_child(do: str, *, limits: Limits, **task: Any) -> Any:
     return last
 
 
-async def child_steps(do: str, *, limits: Limits, **task: Any) -> AsyncIterator[Any]:
+async def child_steps(do: str, *, limits: Limits, **task: Any) -> AsyncGenerator[Any, None]:
     """The answers of a task as they come. Raises DatasetError, or TooLarge when it runs out of memory or time."""
     # One thread for each library: more only cost memory here.
     quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "PYTHONUTF8": "1"}
