@@ -100,6 +100,8 @@ class Lessons:
         from bot.llm import make_meaning
 
         settings = self._settings
-        library = Library(settings.course_dir, settings.data_dir, make_meaning(settings, aside=True))
+        library = Library(
+            settings.course_dir, settings.data_dir, make_meaning(settings, aside=True), settings.course_url
+        )
         library.course(None)
         return library

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -62,7 +63,12 @@ class QuotingAnswerer:
         return await asyncio.to_thread(self.quote, question, history)
 
     def quote(self, question: str, history: History = ()) -> Answer:
-        return quoted(self.course, follow_up(self.course, question, history))
+        findings = follow_up(self.course, question, history)
+        if findings.query.question == question:
+            return quoted(self.course, findings)
+        said = " ".join(answer for _, answer in history[-REMEMBERED:])  # a follow-up wants to hear the rest
+        further = quoted(self.course, findings, told=said)
+        return further if further.found else quoted(self.course, findings)
 
 
 class ChatAnswerer:
@@ -165,15 +171,15 @@ def follow_up(course: Course, question: str, history: History) -> Findings:
     own_subject = named or query.unknown or query.foreign
     if history and not own_subject and (_LEANING.match(fold(question)) or not findings.found):
         together = course.look_up(f"{history[-1][0]} {question}", PASSAGES)
-        if together.found:
-            return together
+        if together.found:  # what it is after, is what the new question is after
+            return replace(together, query=replace(together.query, aims=query.aims))
     return findings
 
 
-def quoted(course: Course, findings: Findings) -> Answer:
-    """The answer in the course's own sentences; that it is not covered, when it is not."""
+def quoted(course: Course, findings: Findings, told: str = "") -> Answer:
+    """The answer in the course's own sentences, without those told before; that it is not covered, when it is not."""
     question = findings.query.question
-    quotes = course.quoter.quotes(findings.query, findings.passages) if findings.found else []
+    quotes = course.quoter.quotes(findings.query, findings.passages, told=told) if findings.found else []
     if not quotes:
         return not_covered(course, findings, question)
     return Answer(

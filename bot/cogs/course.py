@@ -7,19 +7,22 @@ privately.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.cogs.actions import Form, owner_of, services_of
+from bot.cogs.actions import Action, Form, owner_of, services_of
 from bot.cogs.datasets import download
 from bot.cogs.entrance import must_be
+from bot.course.analysis import fold
 from bot.course.guide import Advice, Budget, Case, Data, Tried, advise
-from bot.errors import BadInput, NotAllowed
+from bot.errors import BadInput, NotAllowed, NotFound
+from bot.render.answer import safe_url
 from bot.render.cards import Accent, card
-from bot.render.course import advice_texts, holdings_texts
+from bot.render.course import advice_texts, holdings_texts, page_parts
 from bot.render.numbers import count, plain
 from bot.roles import Role
 from bot.services import Services
@@ -42,6 +45,22 @@ class CourseCog(commands.Cog):
         holdings = await asyncio.to_thread(library.holdings, guild_id)
         refusals = await asyncio.to_thread(library.refusals, guild_id)
         await interaction.followup.send(view=card(*holdings_texts(holdings, refusals)))
+
+    @course.command(name="leer", description="Lee una página del curso aquí mismo")
+    @app_commands.describe(pagina="Escribe parte del título")
+    async def read(self, interaction: Interaction, pagina: str) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await show_page(interaction, pagina)
+
+    @read.autocomplete("pagina")
+    async def _titles(self, interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        if not self.services.lessons.ready:
+            return []
+        course = await self.services.lessons.course(interaction.guild_id)
+        titles = {passage.file: passage.title for passage in course.passages}
+        wanted = fold(typed).split()
+        fitting = [(file, title) for file, title in titles.items() if all(word in fold(title) for word in wanted)]
+        return [app_commands.Choice(name=title[:100], value=file) for file, title in fitting[:25] if len(file) <= 100]
 
     @course.command(name="agregar", description="Suma un documento al curso de este servidor")
     @app_commands.describe(archivo="Markdown, texto, PDF, cuaderno, HTML, DOCX o un ZIP con ellos")
@@ -121,6 +140,35 @@ class CourseCog(commands.Cog):
         await interaction.response.send_modal(GuideForm())
 
 
+class ReadPage(Action, cog="course", verb="read"):
+    """A page of the course, or a further part of it; the target is its file and, after a colon, the part."""
+
+    label = "Seguir leyendo"
+
+    async def run(self, interaction: Interaction) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        file, _, part = self.target.partition(":")
+        await show_page(interaction, file, int(part) if part.isdigit() else 0)
+
+
+async def show_page(interaction: Interaction, file: str, part: int = 0) -> None:
+    """One part of a page, with a button for the next. NotFound when the course has no such page."""
+    services = services_of(interaction)
+    course = await services.lessons.course(interaction.guild_id)
+    passages = course.page(file)
+    parts = page_parts(passages)
+    if part >= len(parts):
+        raise NotFound("El curso no tiene esa página.", hint="Elige una de la lista de /curso leer.")
+    title = plain(passages[0].title, 120)
+    actions: list[discord.ui.Item[Any]] = []
+    if part + 1 < len(parts) and re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", file):
+        actions.append(ReadPage(f"{file}:{part + 1}"))
+    if url := safe_url(passages[0].url):
+        actions.append(discord.ui.Button(label="Abrir en la web", style=discord.ButtonStyle.link, url=url))
+    number = f" · {part + 1} de {len(parts)}" if len(parts) > 1 else ""
+    await interaction.followup.send(view=card(f"## {title}{number}", parts[part], actions=actions), ephemeral=True)
+
+
 class GuideForm(Form):
     """Case, data at hand, alternatives tried, costs."""
 
@@ -160,16 +208,22 @@ class GuideForm(Form):
         )
         advice = advise(case)
         pages = await _pages(services_of(interaction), interaction.guild_id, advice)
-        await interaction.followup.send(view=card(*advice_texts(case, advice, pages), accent=Accent.GOOD))
+        await interaction.followup.send(
+            view=card(*advice_texts(case, advice, list(pages)), accent=Accent.GOOD, actions=list(pages.values()))
+        )
 
 
-async def _pages(services: Services, guild_id: int | None, advice: Advice) -> list[str]:
-    """Sections of the course that the advice leads to; none when the course has nothing on it."""
+async def _pages(services: Services, guild_id: int | None, advice: Advice) -> dict[str, discord.ui.Item[Any]]:
+    """Sections of the course that the advice leads to, each with a button that opens its page; none when the course
+    has nothing on it."""
     course = await services.lessons.course(guild_id)
     found = [await asyncio.to_thread(course.look_up, question, 1) for question in advice.questions]
-    labels = [findings.passages[0].label for findings in found if findings.found]
-    return list(dict.fromkeys(labels))
+    pages: dict[str, discord.ui.Item[Any]] = {}
+    for passage in (findings.passages[0] for findings in found if findings.found):
+        if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", passage.file):
+            pages[passage.label] = ReadPage(passage.file, label=f"Leer: {passage.title}"[:80])
+    return pages
 
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return []
+    return [ReadPage]

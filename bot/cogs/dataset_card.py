@@ -24,6 +24,7 @@ from bot.render.cards import Accent, Elsewhere, card
 from bot.render.histogram import draw_histogram
 from bot.render.limits import minutes_line
 from bot.render.numbers import plain
+from bot.render.pages import page_button, page_of_rule
 from bot.render.report import accent, changes_file, changes_text, example_texts, plan_line, report_texts
 from bot.services import Services
 from jobs.contract import Objective
@@ -63,13 +64,13 @@ async def draw(
         *report_texts(dataset, plans=plans, validation=validation),
         accent=accent(dataset),
         images=[PICTURE] if files else [],
-        actions=buttons(dataset) if ready or dataset.verdict == "rejected" else [],
+        actions=buttons(dataset, services.settings.course_url) if ready or dataset.verdict == "rejected" else [],
     )
     return view, files
 
 
-def buttons(dataset: Dataset) -> list[discord.ui.Item[Any]]:
-    """What can be done next, the most useful first."""
+def buttons(dataset: Dataset, course_url: str | None = None) -> list[discord.ui.Item[Any]]:
+    """What can be done next, the most useful first; the page that explains the first problem."""
     problems = bool(dataset.report.get("groups"))
     trainable = dataset.verdict != "rejected" and dataset.usable > 0
     secrets = datasets.has_open_secrets(dataset)
@@ -94,7 +95,8 @@ def buttons(dataset: Dataset) -> list[discord.ui.Item[Any]]:
         actions.append(WholeReport(dataset.id))
     if dataset.parent_id:
         actions.append(Download(dataset.id))
-    return [*actions, Delete(dataset.id)]
+    pages = [page for group in dataset.report.get("groups", []) if (page := page_of_rule(group["code"]))]
+    return [*actions, *(page_button(page, course_url) for page in pages[:1]), Delete(dataset.id)]
 
 
 async def _plans(services: Services, dataset: Dataset) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -70,10 +71,18 @@ class Course:
         self.dense = dense
 
     @classmethod
-    def load(cls, folder: Path, *more: Path, meaning: Meaning | None = None, cache: Path | None = None) -> Course:
+    def load(
+        cls,
+        folder: Path,
+        *more: Path,
+        meaning: Meaning | None = None,
+        cache: Path | None = None,
+        url: str | None = None,
+    ) -> Course:
         """The course of one folder, and of more folders such as what a server added.
 
-        `cache` keeps parsed files by content; with `meaning` passages are found by their vectors too.
+        `url` is where people read the first folder's files that do not tell their own address; `cache` keeps parsed
+        files by content; with `meaning` passages are found by their vectors too.
         """
         shelf = Shelf(cache)
         parsed = [
@@ -82,7 +91,13 @@ class Course:
             if root.is_dir()
             for path in course_files(root)
         ]
-        passages = [passage for _, file in parsed for passage in file.passages]
+        passages = [
+            replace(passage, url=f"{url.rstrip('/')}/{quote(passage.file)}")
+            if url and owner == SHIPPED and not passage.url
+            else passage
+            for owner, file in parsed
+            for passage in file.passages
+        ]
         owners = [owner for owner, file in parsed for _ in file.passages]
         return cls(
             passages,
@@ -94,6 +109,10 @@ class Course:
     @property
     def passages(self) -> tuple[Passage, ...]:
         return self.index.passages
+
+    def page(self, file: str) -> tuple[Passage, ...]:
+        """All passages of a file in order; empty when the course has no such file."""
+        return tuple(passage for passage in self.passages if passage.file == file)
 
     def search(self, question: str, k: int = 5) -> list[Passage]:
         """The `k` best passages, best first, each with its score; fewer when fewer speak about the question."""

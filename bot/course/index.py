@@ -8,7 +8,7 @@ passage also gets a share of the score of its section, because a good section ma
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import bm25s
@@ -64,6 +64,7 @@ class Index:
         self._sections = [np.array(numbers) for numbers in self._groups(_section).values()]
         bags = [self._bag(passage) for passage in self.passages]
         self._declared: list[tuple[frozenset[str], int]] = []  # tokens of a declared question, its passage
+        self._declared_with: dict[str, list[int]] = defaultdict(list)  # token → declared questions that hold it
         self._fit(bags)
         if questions and bags:
             self._place(questions, bags)
@@ -88,22 +89,23 @@ class Index:
                 scores *= self._gains([token for token in tokens if token.startswith(CONCEPT)])
             answer = max(numbers, key=lambda number: scores[number])
             bags[answer].extend(tokens * QUESTION)
+            for token in set(tokens):
+                self._declared_with[token].append(len(self._declared))
             self._declared.append((frozenset(tokens), answer))
 
-    def _definitions(self) -> list[dict[str, float]]:
-        """For each passage the concepts that it introduces, and how much it gains for them."""
-        introduced: list[dict[str, float]] = []
+    def _definitions(self) -> dict[str, list[tuple[int, float]]]:
+        """For each concept the passages that introduce it, and how much they gain for it."""
+        introduced: dict[str, list[tuple[int, float]]] = defaultdict(list)
         seen: set[str] = set()
-        for passage in self.passages:
-            gains: dict[str, float] = {}
-            if passage.file not in seen:
-                seen.add(passage.file)
-                gains = dict.fromkeys(self._concepts(passage.title), TOUCHES) | self._introduced(passage.title)
-            for name in (*passage.heading[-1:], *self._inner(passage)):
+        for number, passage in enumerate(self.passages):
+            begins = passage.file not in seen
+            seen.add(passage.file)
+            for concept in self._concepts(passage.title) if begins else ():
+                introduced[concept].append((number, TOUCHES))
+            for name in (*((passage.title,) if begins else ()), *passage.heading[-1:], *self._inner(passage)):
                 for concept, gain in self._introduced(name).items():
-                    gains[concept] = max(gain, gains.get(concept, 0.0))
-            introduced.append(gains)
-        return introduced
+                    introduced[concept].append((number, gain))
+        return dict(introduced)
 
     def _headings(self) -> frozenset[frozenset[str]]:
         """The content stems of each title and heading."""
@@ -173,16 +175,21 @@ class Index:
 
     def _gains(self, asked: Sequence[str]) -> Scores:
         """A factor for each passage: more than 1 where it introduces one of these concepts."""
-        best = [max((gains.get(concept, 0.0) for concept in asked), default=0.0) for gains in self._defines]
-        return 1 + np.array(best, dtype=np.float32)
+        factors = np.ones(len(self.passages), dtype=np.float32)
+        for concept in asked:
+            for number, gain in self._defines.get(concept, ()):
+                factors[number] = max(factors[number], 1 + gain)
+        return factors
 
     def _alike(self, query: Query) -> Scores:
         """For each passage how much the question is one that it answers, by its document's own word (0–1)."""
         asked = {token for token in query.tokens if not token.startswith(CONCEPT)}
         asked |= {CONCEPT + concept for concept in query.named}
         found = np.zeros(len(self.passages), dtype=np.float32)
-        for tokens, number in self._declared if asked else ():
-            alike = len(asked & tokens) / len(asked | tokens)
+        shared = Counter(place for token in asked for place in self._declared_with.get(token, ()))
+        for place, both in shared.items():
+            tokens, number = self._declared[place]
+            alike = both / (len(asked) + len(tokens) - both)
             if alike >= ALIKE:
                 found[number] = max(found[number], alike)
         return found

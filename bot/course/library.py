@@ -35,11 +35,13 @@ class Holding:
 
 
 class Library:
-    def __init__(self, shipped: Path, data_dir: Path, meaning: Meaning | None = None) -> None:
+    def __init__(self, shipped: Path, data_dir: Path, meaning: Meaning | None = None, url: str | None = None) -> None:
+        """`url`: where people read the shipped pages."""
         self._shipped = shipped
         self._own = data_dir / "course"
         self._cache = data_dir / "cache" / "course"
         self.meaning = meaning
+        self._url = url
         self._courses: dict[int, Course] = {}
         self._lock = threading.Lock()  # one change at a time; searches need none
 
@@ -115,7 +117,7 @@ class Library:
 
     def _load(self, key: int) -> Course:
         more = (self._folder(key),) if key else ()
-        return Course.load(self._shipped, *more, meaning=self.meaning, cache=self._cache)
+        return Course.load(self._shipped, *more, meaning=self.meaning, cache=self._cache, url=self._url)
 
 
 def safe_name(name: str) -> str:

@@ -62,8 +62,10 @@ class Quoter:
         self._analyzer = analyzer
         self._glossary = glossary
 
-    def quotes(self, query: Query, passages: Sequence[Passage], *, room: int = SHORT, most: int = 2) -> list[Quote]:
-        """At most `most` quotes that fit `room` characters together, best passage first."""
+    def quotes(
+        self, query: Query, passages: Sequence[Passage], *, room: int = SHORT, most: int = 2, told: str = ""
+    ) -> list[Quote]:
+        """At most `most` quotes that fit `room` characters together, best passage first; nothing of what was told."""
         best = passages[0].score if passages else 0.0
         compares = bool(_COMPARES.search(query.question))
         quotes: list[Quote] = []
@@ -71,7 +73,7 @@ class Quoter:
         for passage in passages[: most + 2]:
             if quotes and (passage.score < NEAR * best or left < 150):
                 break
-            quote = self._quote(query, passage, min(left, room * 4 // 5))
+            quote = self._quote(query, passage, min(left, room * 4 // 5), told)
             if quote and self._adds(quote, quotes):
                 quotes.append(quote)
                 left -= len(quote.text) + 8
@@ -87,8 +89,8 @@ class Quoter:
             for other in quotes
         )
 
-    def _quote(self, query: Query, passage: Passage, room: int) -> Quote | None:
-        found = self._quotable(query, passage, room)
+    def _quote(self, query: Query, passage: Passage, room: int, told: str) -> Quote | None:
+        found = [block for block in self._quotable(query, passage, room) if block.parts[0] not in told]
         if not found:
             return None
         scale = self._scale(query, found)
@@ -104,8 +106,10 @@ class Quoter:
             start -= 1
         text, heading = "", None
         for at in range(start, len(found)):
-            if at > top and (len(text) >= ENOUGH or weights[at] < WORTH * weights[top]):
+            if at > top and len(text) >= ENOUGH:
                 break
+            if at > top and weights[at] < WORTH * weights[top]:
+                continue
             more = self._cut(scale, query, found[at], room - len(text) - 1, above=heading)
             if not more:
                 break

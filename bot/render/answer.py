@@ -71,5 +71,10 @@ def _texts(component: Any) -> list[str]:
 
 def _label(source: Source) -> str:
     label = plain(source.label, 80)
-    safe = source.url and re.fullmatch(r"https?://[^\s()<>]+", source.url)
-    return f"[{label}](<{source.url}>)" if safe else label
+    url = safe_url(source.url)
+    return f"[{label}](<{url}>)" if url else label
+
+
+def safe_url(url: str | None) -> str | None:
+    """An address that can stand in a message; None for anything else."""
+    return url if url and re.fullmatch(r"https?://[^\s()<>]{1,500}", url) else None

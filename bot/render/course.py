@@ -5,6 +5,7 @@ Rule of this file: pure text from values; names of files and what people wrote a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ from bot.render.numbers import count, plain
 if TYPE_CHECKING:  # the library brings the index, and with it scipy
     from bot.course.library import Holding
     from bot.course.loading import Refusal
+    from bot.course.passage import Passage
 
 SHOWN = 60  # documents listed by name
+PAGE = 3200  # characters of one part of a page
 
 
 def holdings_texts(holdings: Sequence[Holding], refusals: Sequence[Refusal]) -> list[str]:
@@ -34,6 +37,22 @@ def holdings_texts(holdings: Sequence[Holding], refusals: Sequence[Refusal]) -> 
         lines = [f"⚠️ {plain(refusal.file, 80)}: {refusal.reason}" for refusal in refusals[:10]]
         texts.append("\n".join(["**No se han podido leer**", *lines]))
     return texts
+
+
+def page_parts(passages: Sequence[Passage]) -> list[str]:
+    """A page of the course as texts of at most `PAGE` characters, cut between passages."""
+    parts = [""]
+    heading = ""
+    for passage in passages:
+        here = passage.heading[-1] if passage.heading else ""
+        body = re.sub(r"^#{1,6}\s+(.+)$", r"**\1**", passage.plain, flags=re.MULTILINE).strip()
+        if here and here != heading and not body.startswith(f"**{here}"):
+            body = f"**{here}**\n{body}"
+        heading = here
+        if parts[-1] and len(parts[-1]) + len(body) + 2 > PAGE:
+            parts.append("")
+        parts[-1] = f"{parts[-1]}\n\n{body}".strip()
+    return [part for part in parts if part]
 
 
 def advice_texts(case: Case, advice: Advice, pages: Sequence[str]) -> list[str]:

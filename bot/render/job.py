@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import discord
 
@@ -18,6 +19,7 @@ from bot.render import evaluation as evaluation_text
 from bot.render.cards import Accent, Elsewhere, card
 from bot.render.curve import Points
 from bot.render.numbers import count, duration, loss, moment, number, plain
+from bot.render.pages import page_button
 from bot.render.plan import queue_text
 from bot.tutor import LESSONS, Advice, lesson_after
 from jobs.contract import Evaluation, JobState, Phase, Verdict
@@ -124,11 +126,6 @@ def _in_course(lesson: str) -> str:
     return f"-# En el curso: {LESSONS[lesson].title}"
 
 
-def _read(lesson: str) -> Elsewhere:
-    """The button that asks the course about it."""
-    return Elsewhere(f"afina:job:lesson:{lesson}", label="Leer en el curso")
-
-
 def accent(job: Job) -> Accent:
     return _ACCENTS.get(job.state, Accent.NEUTRAL)
 
@@ -174,7 +171,7 @@ def end_card(job: Job, state: JobView, model: Model | None, *, curve: bool) -> d
         accent=Accent.BAD,
         images=images,
         outside=f"{mention}, tu entrenamiento no ha salido bien.",
-        actions=[*_once_more(job), _read(lesson_after((job.error or {}).get("code")))],
+        actions=[*_once_more(job), page_button(LESSONS[lesson_after((job.error or {}).get("code"))].page)],
     )
 
 
@@ -196,7 +193,7 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
     better = result is None or result.verdict is Verdict.BETTER
     if state.advice and (better or not state.advice.good):  # a falling loss is no consolation
         texts.append(advice(state.advice))
-    actions = [
+    actions: list[discord.ui.Item[Any]] = [
         Elsewhere(f"afina:chat:open:{model.id}", label="Charlar", style=discord.ButtonStyle.primary),
         Elsewhere(f"afina:chat:compare:{model.id}", label="Comparar"),
     ]
@@ -205,8 +202,9 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
     if better:
         actions.append(Elsewhere(f"afina:model:share:{model.id}", label="Compartir"))
     else:
+        lesson = state.advice.lesson if state.advice and state.advice.lesson else "evaluation"
         actions.append(Elsewhere(f"afina:train:again:{job.id}", label="Cambiar y repetir"))
-        actions.append(_read(state.advice.lesson if state.advice and state.advice.lesson else "evaluation"))
+        actions.append(page_button(LESSONS[lesson].page))
     return card(
         *texts,
         accent=_VERDICTS[result.verdict] if result else Accent.NEUTRAL,

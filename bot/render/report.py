@@ -14,8 +14,9 @@ from bot.datasets import Shown, has_open_secrets
 from bot.records import Dataset
 from bot.render.cards import Accent
 from bot.render.numbers import count, duration, number, percent, plain, quoted, size
+from bot.render.pages import name as page_name
+from bot.render.pages import page_of_rule
 from bot.versions import Change
-from jobs.dataset.rules import RULES
 
 VERDICTS = {
     "valid": ("✅", "Listo para entrenar", Accent.GOOD),
@@ -99,8 +100,8 @@ def _group(group: dict[str, Any]) -> str:
 
 def _page(code: str) -> str:
     """Where the course explains it."""
-    rule = RULES.get(code)
-    return f" (curso: {rule.page.split('-', 1)[1].removesuffix('.md').replace('-', ' ')})" if rule else ""
+    page = page_of_rule(code)
+    return f" (curso: {page_name(page)})" if page else ""
 
 
 def lines_text(lines: Sequence[int], total: int) -> str:
