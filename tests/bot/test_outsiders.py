@@ -100,7 +100,7 @@ async def press(bot: Afina, person: Person, custom_id: str) -> str:
     await channel.send(view=view.add_item(discord.ui.ActionRow(button)))
     message = await person.wait_message(contains=f"[{custom_id}]", since=0)
     words = await words_of(await message.click("Pulsar"))
-    return words.replace(f"[{custom_id}]", "")
+    return words.replace(f"[{custom_id}]", "").replace(custom_id.split(":", 3)[-1], "")  # what was sent may be repeated
 
 
 @pytest.mark.timeout(400)
