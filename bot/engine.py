@@ -115,6 +115,11 @@ class EngineClient:
         """Names of the bases. Raises EngineUnavailable."""
         return [model["id"] for model in await self._listed() if not model.get("parent")]
 
+    async def maker(self) -> str | None:
+        """Who made the engine, as it says itself: "afina", "vllm" … Raises EngineUnavailable."""
+        listed = await self._listed()
+        return listed[0].get("owned_by") if listed else None
+
     async def chat(self, model: str, messages: Messages, *, parameters: Parameters | None = None) -> str:
         """A whole answer. Raises EngineUnavailable, ModelNotFound, TooLong."""
         return "".join([piece async for piece in self.stream(model, messages, parameters=parameters)])

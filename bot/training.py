@@ -7,6 +7,7 @@ Rule of this file: the whole decision without Discord. A plan is computed anew e
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bot.bases import check_offered
@@ -22,6 +23,7 @@ from bot.waiting import best_memory, expected_cost, queue_ahead, stats_of, worke
 from bot.wishes import clean_name, free_name
 from jobs.catalog import Base
 from jobs.contract import Method, Objective, Preset, Recipe
+from jobs.errors import EngineUnavailable
 from jobs.recipe import Estimate, recommend
 
 CONTINUE = "modelo:"  # a choice of base that means one's own model
@@ -67,6 +69,8 @@ async def make_draft(
     method: Method,
     preset: Preset,
     name: str,
+    rslora: bool = False,
+    dora: bool = False,
 ) -> Draft:
     """Check what was asked for and remember it. `base`: id in the catalogue, or «modelo:ID» to go on from one's own.
 
@@ -100,6 +104,8 @@ async def make_draft(
             preset=preset,
             method=method,
             objective=OBJECTIVES.get(dataset.format or "", Objective.SFT),
+            rslora=rslora and parent is None,  # a continued adapter stays of its kind
+            dora=dora and parent is None,
             device_memory=best_memory(await workers(services)),
         ),
         created_at=services.store.clock(),
@@ -131,6 +137,19 @@ async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
     )
     await save_draft(services, draft)
     return draft
+
+
+async def _serving(services: Services, recipe: Recipe) -> tuple[str, ...]:
+    """What the engine will not do with the model; nothing where it does not answer."""
+    if not recipe.dora:
+        return ()
+    with suppress(EngineUnavailable):
+        if await services.engine.maker() == "vllm":
+            return (
+                "Aquí los modelos los sirve vLLM, que no carga DoRA: se entrenará y evaluará igual, pero para charlar "
+                "con él quien administra tendrá que fusionarlo con su base (afina models fusionar).",
+            )
+    return ()
 
 
 def _usual_recipe(services: Services, dataset: Dataset, job: Job) -> Recipe:
@@ -172,6 +191,7 @@ async def plan(services: Services, draft: Draft) -> Plan:
         limits=limits,
         usage=usage,
         notes=(
+            *await _serving(services, draft.recipe),
             *circumstances(dataset, base, cost, crew, seconds_left(limits, usage)),
             *odd_values(draft.recipe, stats_of(dataset), base),
         ),

@@ -20,6 +20,7 @@ GB = 1_000_000_000
 MAX_RANK_SERVED = 64  # what the engines load (vLLM's --max-lora-rank, ours)
 LONGEST_ROW = 4096  # tokens of one example, unless somebody asks for more
 USUAL_RATE = 2e-4  # for LoRA at hidden size 2000
+RSLORA_ALPHA = 16  # divided by the root of the rank: 4 at rank 16, 2 at rank 64, where LoRA has 2
 PREFERENCE_RATE = 1e-5  # DPO and KTO move a model that already answers
 # How the best rate falls with the hidden size, by family (Tinker's rule); others in between.
 RATE_EXPONENTS = {"qwen": 0.0775, "llama": 0.781}
@@ -74,6 +75,8 @@ def recommend(
     preset: Preset = Preset.BALANCED,
     method: Method = Method.LORA,
     objective: Objective = Objective.SFT,
+    rslora: bool = False,
+    dora: bool = False,
     device_memory: int | None = None,
 ) -> Recipe:
     """A complete recipe that fits `device_memory` (bytes). Raises DoesNotFit where nothing does."""
@@ -97,6 +100,7 @@ def recommend(
         own["learning_rate"] = own.get("learning_rate", USUAL_RATE) * PREFERENCE_RATE / USUAL_RATE
     values |= own
     values |= _preset_values(preset, values)
+    values |= {"rslora": rslora, "dora": dora} | ({"alpha": RSLORA_ALPHA} if rslora else {})
     return fit(Recipe(**values), stats, base, device_memory)
 
 

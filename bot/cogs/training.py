@@ -88,6 +88,8 @@ async def _propose(services: Services, interaction: Interaction, wish: Wish) -> 
         dataset_id=dataset_id,
         base=wish.base,
         method=wish.method,
+        rslora=wish.rslora,
+        dora=wish.dora,
         preset=wish.preset,
         name=wish.name,
     )

@@ -21,6 +21,7 @@ from jobs.catalog import Base
 from jobs.contract import Method, Preset
 
 OPTIONS = 25  # of a select
+RSLORA, DORA = "rslora", "dora"  # kinds of LoRA, chosen in the same list as the method
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,8 @@ class Wish:
     upload: discord.Attachment | None
     base: str  # as `training.make_draft` wants it
     method: Method
+    rslora: bool
+    dora: bool
     preset: Preset
     name: str
 
@@ -84,7 +87,9 @@ class TrainForm(Form):
                 dataset_id=self.data.values[0] if self.data else None,
                 upload=self.upload.values[0] if self.upload and self.upload.values else None,
                 base=self.base.values[0],
-                method=Method(self.method.values[0]),
+                method=Method.QLORA if self.method.values[0] == Method.QLORA else Method.LORA,
+                rslora=self.method.values[0] == RSLORA,
+                dora=self.method.values[0] == DORA,
                 preset=Preset(self.preset.values[0]),
                 name=self.name.value,
             ),
@@ -118,6 +123,8 @@ class TweakForm(Form):
 _METHODS = [
     discord.SelectOption(label="LoRA", value=Method.LORA, description="Lo normal: rápido y fiel", default=True),
     discord.SelectOption(label="QLoRA", value=Method.QLORA, description="Base en 4 bits: cabe en menos memoria"),
+    discord.SelectOption(label="rsLoRA", value=RSLORA, description="Otra escala, pensada para rangos altos"),
+    discord.SelectOption(label="DoRA", value=DORA, description="Tamaño y dirección aparte; algo más lento"),
 ]
 _PRESETS = [
     discord.SelectOption(label="Rápido", value=Preset.FAST, description="Para una primera prueba"),

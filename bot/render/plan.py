@@ -8,7 +8,7 @@ from __future__ import annotations
 from bot.render.limits import spending_text
 from bot.render.numbers import count, duration, number, ordinal, plain, small
 from bot.training import Plan
-from jobs.contract import Method, Objective, Preset
+from jobs.contract import Method, Objective, Preset, Recipe
 
 PRESETS = {
     Preset.FAST: "rápido",
@@ -30,7 +30,7 @@ def plan_texts(plan: Plan) -> list[str]:
         f"## {plain(draft.name, 60)}\nAsí quedaría este entrenamiento. No empieza hasta que confirmes.",
         f"**Datos**  {data}\n"
         f"**Base**  {base} · licencia {plain(plan.base.licence, 60)}\n"
-        f"**Método**  {METHODS[recipe.method]}{OBJECTIVES[recipe.objective]} · {_preset(draft.preset)}\n"
+        f"**Método**  {method(recipe)}{OBJECTIVES[recipe.objective]} · {_preset(draft.preset)}\n"
         f"-# rango {recipe.rank} · tasa {small(recipe.learning_rate)} · {count(recipe.epochs, 'vuelta', 'vueltas')} · "
         f"lote {recipe.effective_batch} · hasta {number(recipe.max_length)} tokens por ejemplo · semilla {recipe.seed}",
         f"**Duración**  unos {duration(cost.seconds)}: {count(cost.steps, 'paso', 'pasos')}, "
@@ -46,6 +46,12 @@ def plan_texts(plan: Plan) -> list[str]:
 
 def _preset(preset: Preset | None) -> str:
     return "ajustes propios" if preset is None else f"preset {PRESETS[preset]}"
+
+
+def method(recipe: Recipe) -> str:
+    """«QLoRA (4 bits), DoRA»."""
+    kinds = [name for name, on in (("rsLoRA", recipe.rslora), ("DoRA", recipe.dora)) if on]
+    return ", ".join([METHODS[recipe.method], *kinds])
 
 
 def memory(needed: int, there: int | None) -> str:

@@ -195,6 +195,10 @@ class ScriptedEngine:
     def __init__(self) -> None:
         self.loaded: list[str] = []
         self.unloaded: list[str] = []
+        self.made_by = "afina"
+
+    async def maker(self) -> str:
+        return self.made_by
 
     async def bases(self) -> list[str]:
         return ["afina-mini"]

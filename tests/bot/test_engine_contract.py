@@ -107,6 +107,7 @@ async def test_load_chat_stream_unload_and_every_refusal(
     async with engine(data) as url:
         client = EngineClient(url)
         try:
+            assert await client.maker() == {embedded: "afina", vllm: "vllm"}[engine]
             assert "tiny" in await client.bases()
             for name, folder in folders.items():
                 await client.ensure_adapter(name, str(folder))

@@ -11,12 +11,13 @@ from bot import drafts, training, waiting
 from bot.errors import BadInput, LimitReached, NotFound, WrongState
 from bot.policy import with_limits
 from bot.records import Job, Owner
+from bot.render.plan import plan_texts
 from bot.roles import Role
 from bot.services import Services
 from bot.wishes import changed_recipe, clean_name, free_name, parse_value, suggested_name
 from jobs.contract import Event, EventType, Method, Objective, Preset, Recipe
 from jobs.errors import BaseNotAvailable, RecipeError
-from tests.bot.scripted import WORKER, ScriptedQueue
+from tests.bot.scripted import WORKER, ScriptedEngine, ScriptedQueue
 
 ANA = Owner(guild_id=1, user_id=2)
 EVA = Owner(guild_id=1, user_id=3)
@@ -120,6 +121,23 @@ async def test_a_draft_carries_a_complete_recipe_for_its_data(services: Services
     draft = await draft_of()
     assert draft.recipe.objective is Objective.SFT
     assert await drafts.load_draft(services, draft.id, ANA) == draft
+
+
+async def test_rslora_has_a_scale_of_its_own(draft_of: Any) -> None:
+    recipe = (await draft_of(rslora=True)).recipe
+    assert (recipe.rslora, recipe.alpha) == (True, 16)
+
+
+@pytest.mark.parametrize(("made_by", "told"), [("afina", False), ("vllm", True)])
+async def test_who_asks_for_dora_hears_at_once_where_it_cannot_be_served(
+    services: Services, engine: ScriptedEngine, draft_of: Any, made_by: str, told: bool
+) -> None:
+    engine.made_by = made_by
+    draft = await draft_of(dora=True)
+    shown = "\n".join(plan_texts(await training.plan(services, draft)))
+    assert "LoRA, DoRA" in shown
+    assert ("afina models fusionar" in shown) is told
+    assert not [note for note in (await training.plan(services, await draft_of())).notes if "DoRA" in note]
 
 
 async def test_preference_data_are_trained_as_preferences(draft_of: Any, dataset_of: Any) -> None:
