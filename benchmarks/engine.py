@@ -3,8 +3,9 @@
     python benchmarks/engine.py [--adapters 8 32] [--rounds 5] [--users 16]
 
 Everything runs in this process, interleaved, on one random Qwen3 of about 42 M parameters in fp32; the medians of the
-paired ratios are printed, with the lowest and highest. Before anything is timed the tokens of all ways are compared.
-Reloading is serial, so it is timed on the first eight requests and scaled by the number of tokens.
+paired ratios are printed, with the lowest and highest, and on standard error what each round gave. Before anything is
+timed the tokens of all ways are compared. Reloading is serial, so it is timed on the first four requests and scaled by
+the number of tokens.
 Quote the ratios, never the tokens a second: the model is a toy and the machine is shared.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -32,15 +34,15 @@ from jobs.gpu.engine.sampling import Sampling
 
 VOCABULARY = 8192
 ANSWER = 24  # tokens of every answer
-RELOADED = 8  # requests of a round that are timed with an adapter read from disk each
+RELOADED = 4  # requests of a round that are timed with an adapter read from disk each
 RANKS = (8, 12, 16)
 Prompts = list[list[int]]
 
 
-def make_model() -> Qwen3ForCausalLM:
+def make_model(vocabulary: int = VOCABULARY) -> Qwen3ForCausalLM:
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=512,
         intermediate_size=1536,
         num_hidden_layers=12,
@@ -144,6 +146,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def tell(line: str) -> None:
+    """Progress, beside the figures."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
 def spread(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 2), "min": round(min(values), 2), "max": round(max(values), 2)}
 
@@ -160,16 +167,19 @@ def throughput(count: int, rounds: int, folder: Path) -> dict[str, object]:
     tuned.eval()
     dice = random.Random(0)
     prompts = [[dice.randrange(1, VOCABULARY) for _ in range(dice.randrange(16, 97))] for _ in names]
+    tell(f"{count} adapters: comparing tokens")
     expected = reload_each(plain, folders, names, prompts)
     got, _ = engine.run(list(names), prompts)
     same = sum(a == b for a, b in zip(expected, got, strict=True))
     ratios: dict[str, list[float]] = {"reload": [], "peft_mixed": [], "base": []}
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         ours = seconds(lambda: engine.run(list(names), prompts))
         ratios["base"].append(seconds(lambda: engine.run([None] * count, prompts)) / ours)
         ratios["peft_mixed"].append(seconds(lambda: peft_mixed(tuned, names, prompts)) / ours)
         some = seconds(lambda: reload_each(plain, folders, names[:RELOADED], prompts[:RELOADED]))
         ratios["reload"].append(some * count / min(count, RELOADED) / ours)
+        latest = ", ".join(f"{name} {values[-1]:.2f}" for name, values in ratios.items())
+        tell(f"{count} adapters, round {number} of {rounds}: {latest} ({ours:.1f} s)")
     engine.loop.close()
     return {
         "adapters": count,
@@ -193,11 +203,12 @@ def first_token(users: int, rounds: int, folder: Path) -> dict[str, object]:
     dice = random.Random(1)
     prompts = [[dice.randrange(1, VOCABULARY) for _ in range(dice.randrange(16, 97))] for _ in names]
     engine.run(list(names), prompts)
-    ratios = []
-    for _ in range(rounds):
+    ratios: list[float] = []
+    for number in range(1, rounds + 1):
         _, firsts = engine.run(list(names), prompts)
         serial = _serial_first_tokens(tuned, names, prompts)
         ratios.append(_p95(serial) / _p95(firsts))
+        tell(f"first token of {users} users, round {number} of {rounds}: {ratios[-1]:.2f}")
     engine.loop.close()
     return {"users": users, "times_sooner_than_serial_generate_p95": spread(ratios)}
 
@@ -234,6 +245,21 @@ class _FirstToken(transformers.generation.streamers.BaseStreamer):
         """Nothing is held back."""
 
 
+def beside_vllm(executable: str, counts: list[int], rounds: int, threads: int, folder: Path) -> None:
+    """Print, for each count of adapters, how many times as fast as vLLM on the same processor the engine is."""
+    from benchmarks.engine_vllm import against_vllm
+
+    model = make_model(vocabulary=4096)  # that of afina-mini's tokenizer
+    adapters = make_adapters(model, folder / "adapters", max(counts))
+    measured = against_vllm(
+        executable, model, adapters, folder, counts=counts, rounds=rounds, answer=ANSWER, threads=threads
+    )
+    for one in measured:
+        times = one.pop("seconds")
+        ratios = spread([theirs / ours for ours, theirs in times])
+        print(json.dumps({**one, "times_as_fast_as_vllm_on_this_processor": ratios, "seconds": times}), flush=True)
+
+
 def _p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(0.95 * len(values)))]
 
@@ -244,11 +270,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--users", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--vllm", metavar="EXECUTABLE", help="only the comparison with this vLLM, made for CPUs")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     transformers.utils.logging.set_verbosity_error()
     print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__, "threads": args.threads}))
     with tempfile.TemporaryDirectory() as folder:
+        if args.vllm:
+            beside_vllm(args.vllm, args.adapters, args.rounds, args.threads, Path(folder))
+            return
         for count in args.adapters:
             print(json.dumps(throughput(count, args.rounds, Path(folder) / f"t{count}")), flush=True)
         if args.users:
