@@ -17,6 +17,7 @@ from discord.ext import commands
 from bot import health
 from bot.bases import available_bases
 from bot.cogs import admin_queue
+from bot.cogs.admin_filter import LEVELS, filter_card
 from bot.cogs.entrance import must_be
 from bot.errors import BadInput
 from bot.limits import MIB, NAMES
@@ -249,6 +250,30 @@ class AdminCog(commands.Cog):
         policy = await self.services.store.policy(guild_id)
         existing = {one.id for one in interaction.guild.channels} if interaction.guild else set()
         await interaction.followup.send(view=card(*texts.channels_texts(policy, existing)))
+
+    @admin.command(name="filtro", description="Qué no se admite aquí, en mensajes y en datos")
+    @app_commands.rename(level="nivel", block="prohibir", allow="permitir", forget="olvidar")
+    @app_commands.describe(
+        level="Más estricto que la máquina; nunca menos",
+        block="Palabras o frases que no quieres, separadas por comas",
+        allow="Frases que siempre pasan",
+        forget="Frases que quitas de las dos listas",
+    )
+    @app_commands.choices(level=[app_commands.Choice(name=text[:100], value=one) for one, text in LEVELS.items()])
+    async def filter(
+        self,
+        interaction: Interaction,
+        level: str | None = None,
+        block: str | None = None,
+        allow: str | None = None,
+        forget: str | None = None,
+    ) -> None:
+        guild_id = await self._enter(interaction)
+        wanted = next((one for one in LEVELS if one == level), None)
+        view = await filter_card(
+            self.services, interaction, guild_id, level=wanted, block=block, allow=allow, forget=forget
+        )
+        await interaction.followup.send(view=view)
 
     @admin.command(name="cola", description="Lo que espera y se entrena en este servidor; cancela lo que haga falta")
     async def queue(self, interaction: Interaction) -> None:

@@ -93,7 +93,8 @@ class EventRows(Database):
                 )
             case EventType.RESULT:
                 result = TrainResult.model_validate(event.data)
-                if result.adapter_name != job.request.adapter_name:
+                name = job.request.adapter_name
+                if result.adapter_name != name or result.adapter_path != f"adapters/{name}":
                     raise ValueError("result names an adapter that is not of this attempt")
                 await insert_model(tx, job, result, now)
                 await finish(tx, job, JobState.SUCCEEDED, now)

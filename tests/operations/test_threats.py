@@ -30,8 +30,13 @@ def find_test(name: str) -> ast.AST:
 
 
 @pytest.mark.parametrize("name", named_tests())
-def test_the_test_behind_a_row_exists(name):
-    assert isinstance(find_test(name), ast.FunctionDef | ast.AsyncFunctionDef)
+def test_the_test_behind_a_row_exists_and_can_fail(name):
+    test = find_test(name)
+    assert isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef)
+    judged = [node for node in ast.walk(test) if isinstance(node, ast.Assert)]
+    judged += [node for node in ast.walk(test) if isinstance(node, ast.Call) and "raises" in ast.unparse(node.func)]
+    assert judged, f"{name} asserts nothing"
+    assert not any("skip" in ast.unparse(mark) for mark in test.decorator_list)
 
 
 def test_every_row_has_its_test():
