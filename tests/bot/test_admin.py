@@ -40,7 +40,7 @@ def channel(place: Playground, name: str) -> int:
 
 
 async def said(person: Person, line: str, **options: Any) -> str:
-    return (await (await person.slash(line, **options)).done()).text
+    return (await (await person.slash(line, **options)).done(timeout=60)).text  # a course may be indexed meanwhile
 
 
 # Roles
