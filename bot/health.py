@@ -31,6 +31,7 @@ class Health:
     running: int
     disk_free: int  # bytes of the data folder's disk
     disk_total: int
+    meaning: str | None = None  # why search by meaning is away; None: it is not, or nobody configured it
 
     @property
     def well(self) -> bool:
@@ -53,6 +54,7 @@ async def examine(services: Services) -> Health:
         running=sum(job.state.active for job in jobs),
         disk_free=disk.free,
         disk_total=disk.total,
+        meaning=services.lessons.outage,
     )
 
 

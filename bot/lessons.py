@@ -49,6 +49,12 @@ class Lessons:
         """Whether asking would not wait for the first load."""
         return self._loading is not None and self._loading.done() and not self._loading.exception()
 
+    @property
+    def outage(self) -> str | None:
+        """The kind of error for which search by meaning is away; None: it answers, or nobody configured it."""
+        meaning = self._loading.result().meaning if self._loading is not None and self.ready else None
+        return meaning.outage.reason if meaning else None
+
     async def library(self) -> Library:
         """What every server's course consists of. Raises CourseNotReady."""
         self.start()
@@ -76,11 +82,12 @@ class Lessons:
         *,
         guild_id: int | None = None,
         on_text: OnText | None = None,
+        long: bool = False,
     ) -> Answer:
         """Answer from the course of a server. Raises CourseNotReady when it cannot be read."""
         course = await self.course(guild_id)
         answerer = await asyncio.to_thread(self._answerer, guild_id or 0, course)
-        return await answerer.answer(question, history, on_text=on_text)
+        return await answerer.answer(question, history, on_text=on_text, long=long)
 
     async def reload(self, guild_id: int | None = None) -> Course:
         """Read the course's files again and use the result from now on. Raises CourseNotReady."""

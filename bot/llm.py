@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PASSAGES = 5  # how many an answer may draw on
+MORE_PASSAGES = 8  # the same for a longer one
 REMEMBERED = 3  # earlier turns that a follow-up question may refer to
 CACHED = 512  # answers kept in memory
 
@@ -48,8 +49,11 @@ OnText = Callable[[str], Awaitable[None]]  # called with the text so far while i
 
 
 class Answerer(Protocol):
-    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
-        """Answer a question. Never raises for a model's or a network's fault."""
+    async def answer(
+        self, question: str, history: History = (), *, on_text: OnText | None = None, long: bool = False
+    ) -> Answer:
+        """Answer a question; `long` when somebody asks for more detail, which then stands in `details`. Never raises
+        for a model's or a network's fault."""
         ...
 
 
@@ -59,7 +63,9 @@ class QuotingAnswerer:
     def __init__(self, course: Course) -> None:
         self.course = course
 
-    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+    async def answer(
+        self, question: str, history: History = (), *, on_text: OnText | None = None, long: bool = False
+    ) -> Answer:
         return await asyncio.to_thread(self.quote, question, history)
 
     def quote(self, question: str, history: History = ()) -> Answer:
@@ -80,15 +86,17 @@ class ChatAnswerer:
         self._prompts = prompts
         self._timeout = timeout  # seconds for everything that the model does for one answer
 
-    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
+    async def answer(
+        self, question: str, history: History = (), *, on_text: OnText | None = None, long: bool = False
+    ) -> Answer:
         findings: Findings | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 standalone = await self._rewrite(question, history) if history else question
-                findings = await asyncio.to_thread(self.course.look_up, standalone, PASSAGES)
+                findings = await asyncio.to_thread(self.course.look_up, standalone, MORE_PASSAGES if long else PASSAGES)
                 if not findings.found:
                     return not_covered(self.course, findings, question)
-                text = await self._word(standalone, findings.passages, on_text)
+                text = await self._word(standalone, findings.passages, on_text, long)
         except Exception as error:  # providers raise their own kinds: the wording is lost, the answer is not
             log.warning("the language model gave no answer: %s", type(error).__name__, extra={"action": "quote"})
             if findings is None:
@@ -96,7 +104,7 @@ class ChatAnswerer:
             return quoted(self.course, findings)
         if REFUSAL in text:
             return not_covered(self.course, findings, question)
-        return self._checked(question, text, findings)
+        return self._checked(question, text, findings, long)
 
     async def _rewrite(self, question: str, history: History) -> str:
         turns = "\n".join(f"Estudiante: {asked}\nProfesora: {said[:400]}" for asked, said in history[-REMEMBERED:])
@@ -105,11 +113,13 @@ class ChatAnswerer:
         rewritten = reply.text.strip().splitlines()[0].strip() if reply.text.strip() else ""
         return rewritten if 0 < len(rewritten) <= 400 else question
 
-    async def _word(self, question: str, passages: Sequence[Passage], on_text: OnText | None) -> str:
+    async def _word(self, question: str, passages: Sequence[Passage], on_text: OnText | None, long: bool) -> str:
         from langchain_core.messages import HumanMessage, SystemMessage
 
         documents = "\n\n".join(_as_data(number, passage) for number, passage in enumerate(passages, 1))
         prompt = self._prompts.render("curso_pregunta", documents=documents, question=question)
+        if long:
+            prompt = f"{prompt}\n\n{self._prompts.render('curso_largo')}"
         messages = [SystemMessage(self._prompts.render("curso_sistema")), HumanMessage(prompt)]
         text = ""
         finished = False
@@ -122,7 +132,7 @@ class ChatAnswerer:
             raise ConnectionError("the stream ended before the answer did")
         return text
 
-    def _checked(self, question: str, text: str, findings: Findings) -> Answer:
+    def _checked(self, question: str, text: str, findings: Findings, long: bool) -> Answer:
         checked = self.course.checker.check(text, findings.passages)
         if not checked.used:
             log.info("a worded answer had no citation that holds", extra={"action": "quote"})
@@ -136,7 +146,7 @@ class ChatAnswerer:
             found=True,
             text=checked.text,
             sources=tuple(Source.of(passage, quotes.get(passage, passage.plain)) for passage in cited),
-            details=details(cited),
+            details=checked.text if long else details(cited),
             suggestions=self.course.near_topics(question),
             worded=True,
         )
@@ -148,12 +158,14 @@ class CachedAnswerer:
     def __init__(self, inner: Answerer, *, worded: bool) -> None:
         self._inner = inner
         self._worded = worded  # the inner answerer words its answers: a quotation from it was a way out
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, bool], Answer] = OrderedDict()
 
-    async def answer(self, question: str, history: History = (), *, on_text: OnText | None = None) -> Answer:
-        key = " ".join(fold(question).split()).strip(" ?¿!¡.")
+    async def answer(
+        self, question: str, history: History = (), *, on_text: OnText | None = None, long: bool = False
+    ) -> Answer:
+        key = (" ".join(fold(question).split()).strip(" ?¿!¡."), long)
         if history or key not in self._answers:
-            answer = await self._inner.answer(question, history, on_text=on_text)
+            answer = await self._inner.answer(question, history, on_text=on_text, long=long)
             if not history and (answer.worded == self._worded or not answer.found):
                 self._answers[key] = answer
                 if len(self._answers) > CACHED:
@@ -310,5 +322,6 @@ def make_meaning(settings: Settings, *, aside: bool = False) -> Meaning | None:
         cache=settings.data_dir / "cache" / "course" / "vectors",
         qdrant=settings.qdrant_url if aside else None,
         qdrant_key=key,
+        weight=settings.embeddings_weight,
         aside=aside,
     )

@@ -37,6 +37,9 @@ class CourseSource(Protocol):
     @property
     def ready(self) -> bool: ...
 
+    @property
+    def outage(self) -> str | None: ...
+
     async def library(self) -> Library: ...
 
     async def course(self, guild_id: int | None = None) -> Course:
@@ -49,6 +52,7 @@ class CourseSource(Protocol):
         *,
         guild_id: int | None = None,
         on_text: OnText | None = None,
+        long: bool = False,
     ) -> Answer: ...
 
     async def reload(self, guild_id: int | None = None) -> Course:

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     embeddings: str | None = None  # model name at embeddings_url; None: no dense vectors
     embeddings_url: str | None = None
     embeddings_key: SecretStr | None = None
+    embeddings_weight: float = Field(default=0.3, ge=0)  # of meaning beside words (1); `afina course eval` tells
     qdrant_url: str | None = None  # where vectors are kept: a Qdrant server (http…) or a folder; None: files
     qdrant_key: SecretStr | None = None
 
@@ -112,8 +113,16 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)  # 0: any free port
     metrics_host: str = "127.0.0.1"  # nothing personal is shown, but it is nobody else's business either
 
+    # Trackers of experiments that a worker fills too; what each needs besides is in docs/entrenamiento.md
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "trackio"], ...], NoDecode] = ()
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"  # one line an entry, or one JSON object
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @property
     def database(self) -> Path:
@@ -123,11 +132,3 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """Root of datasets and adapters, as fsspec wants it."""
         return self.artifacts_url or str(self.data_dir)
-    # Trackers of experiments that a worker fills too; what each needs besides is in docs/entrenamiento.md
-    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "trackio"], ...], NoDecode] = ()
-
-    @field_validator("trackers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-

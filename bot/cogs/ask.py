@@ -22,9 +22,9 @@ from bot.cogs.replies import as_refusal, refusal_text
 from bot.course.answer import Answer
 from bot.errors import BadInput, WrongState
 from bot.members import limits_for
+from bot.moderation import Unwelcome, refusal
 from bot.policy import Purpose
 from bot.rates import Rate
-from bot.moderation import Unwelcome, refusal
 from bot.records import Owner
 from bot.render.answer import answer_card, details_card, read_card, writing_card
 from bot.render.cards import plain_view
@@ -207,7 +207,9 @@ class Details(Action, cog="ask", verb="more"):
         question, _ = _asked_here(interaction)
         await _cog(interaction).spend(_asker(interaction))
         await interaction.response.defer(ephemeral=True, thinking=True)
-        answer = await services_of(interaction).lessons.answer(question, guild_id=_asker(interaction).guild_id)
+        answer = await services_of(interaction).lessons.answer(
+            question, guild_id=_asker(interaction).guild_id, long=True
+        )
         if not answer.details:
             raise WrongState("El curso no dice más sobre esto.")
         await interaction.followup.send(view=details_card(answer))

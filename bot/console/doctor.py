@@ -249,4 +249,36 @@ async def _course(settings: Settings) -> Finding:
     return Finding(name="Curso", state="warning", text=f"no hay nada en {settings.course_dir}", fix=fix)
 
 
-CHECKS: tuple[Check, ...] = (_python, _disk, _token, _permissions, _redis, _torch, _gpu, _bases, _engine, _course)
+async def _meaning(settings: Settings) -> Finding:
+    if not settings.embeddings:
+        return Finding(name="Búsqueda por significado", state="good", text="sin configurar: se busca por palabras")
+    from bot.llm import make_embeddings
+
+    embeddings = make_embeddings(settings)
+    try:
+        size = len(await asyncio.to_thread(embeddings.embed_query, "hola")) if embeddings else 0
+    except Exception as error:  # clients of foreign services raise many things
+        fix = "Comprueba AFINA_EMBEDDINGS, AFINA_EMBEDDINGS_URL y su clave. Mientras, el curso se busca por palabras."
+        text = f"{settings.embeddings} no responde ({type(error).__name__})"
+        return Finding(name="Búsqueda por significado", state="warning", text=text, fix=fix)
+    place = "en Qdrant" if settings.qdrant_url else "en archivos"
+    text = f"{settings.embeddings} responde; vectores de {size} números, {place}"
+    if settings.qdrant_url and importlib.util.find_spec("langchain_qdrant") is None:
+        fix = "Instala Afina con el extra «qdrant», o deja vacío AFINA_QDRANT_URL."
+        return Finding(name="Búsqueda por significado", state="warning", text=f"{text}, pero falta su paquete", fix=fix)
+    return Finding(name="Búsqueda por significado", state="good", text=text)
+
+
+CHECKS: tuple[Check, ...] = (
+    _python,
+    _disk,
+    _token,
+    _permissions,
+    _redis,
+    _torch,
+    _gpu,
+    _bases,
+    _engine,
+    _course,
+    _meaning,
+)

@@ -136,7 +136,7 @@ class Course:
 
         order = [int(i) for i in np.argsort(-lexical, kind="stable")[:DEPTH] if lexical[i] > 0]
         fused = np.zeros_like(lexical)
-        for number, score in fuse(order, close).items():
+        for number, score in fuse((order, 1.0), (close, self.dense.weight)).items():
             fused[number] = score
         # Reciprocal ranks hardly fall; whoever compares scores (quotes) expects them to fall like lexical ones.
         return np.asarray(max(float(lexical.max()), 1.0) * (fused / fused.max()) ** STEEP, dtype=np.float32)

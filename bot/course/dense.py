@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 RRF = 60  # the constant of Cormack, Clarke and Büttcher (2009)
 DEPTH = 50  # ranks of each list that count
+WEIGHT = 0.3  # a good lexical ranking with a glossary outweighs an embedding model that nobody has measured
 PAUSE = 60.0  # seconds without asking a service that did not answer
 
 T = TypeVar("T")
@@ -72,10 +73,12 @@ class Outage:
 class DenseIndex:
     """The search by meaning of one course; ready once its passages have vectors."""
 
-    def __init__(self, store: Store, outage: Outage, *, aside: bool = False) -> None:
-        """`aside`: vectors are made in a thread of their own, and questions do not wait for them."""
+    def __init__(self, store: Store, outage: Outage, *, weight: float = WEIGHT, aside: bool = False) -> None:
+        """`weight` of this ranking beside the lexical one, which has 1; `aside`: vectors are made in a thread of their
+        own, and questions do not wait for them."""
         self._store = store
         self._outage = outage
+        self.weight = weight
         self._aside = aside
         self._filling = threading.Lock()
         self.ready = False
@@ -113,10 +116,10 @@ class DenseIndex:
         return True
 
 
-def fuse(*rankings: Sequence[int]) -> dict[int, float]:
-    """Reciprocal rank fusion: number → score."""
+def fuse(*rankings: tuple[Sequence[int], float]) -> dict[int, float]:
+    """Reciprocal rank fusion of rankings and their weights: number → score."""
     scores: dict[int, float] = {}
-    for ranking in rankings:
+    for ranking, weight in rankings:
         for rank, number in enumerate(ranking[:DEPTH], 1):
-            scores[number] = scores.get(number, 0.0) + 1 / (RRF + rank)
+            scores[number] = scores.get(number, 0.0) + weight / (RRF + rank)
     return scores

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.course.dense import DenseIndex, Outage
+from bot.course.dense import WEIGHT, DenseIndex, Outage, Store
 from bot.course.passage import Passage
 
 if TYPE_CHECKING:
@@ -27,14 +27,16 @@ class Meaning:
         cache: Path | None = None,
         qdrant: str | None = None,
         qdrant_key: str | None = None,
+        weight: float = WEIGHT,
         aside: bool = False,
     ) -> None:
         """`model` names the embedding model where vectors are kept: in Qdrant (`qdrant`: URL or folder), else in files
-        under `cache`, else in memory. `aside`: courses do not wait for their vectors."""
+        under `cache`, else in memory. `weight` of meaning beside words (1). `aside`: nothing waits for vectors."""
         self.outage = Outage()
         self._embeddings = embeddings
         self._model = model
         self._cache = cache
+        self._weight = weight
         self._aside = aside
         self._qdrant: Collection | None = None
         if qdrant:
@@ -47,12 +49,12 @@ class Meaning:
         from bot.course.vectors import FileVectors
 
         texts = [f"{passage.label}\n{passage.plain}" for passage in passages]
+        store: Store = FileVectors(texts, self._embeddings, model=self._model, cache=self._cache)
         if self._qdrant is not None:
             from bot.course.qdrant import QdrantVectors
 
-            return DenseIndex(QdrantVectors(texts, owners, self._qdrant), self.outage, aside=self._aside)
-        files = FileVectors(texts, self._embeddings, model=self._model, cache=self._cache)
-        return DenseIndex(files, self.outage, aside=self._aside)
+            store = QdrantVectors(texts, owners, self._qdrant)
+        return DenseIndex(store, self.outage, weight=self._weight, aside=self._aside)
 
     def close(self) -> None:
         if self._qdrant is not None:

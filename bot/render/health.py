@@ -19,6 +19,10 @@ def health_texts(found: Health, *, latency: float) -> list[str]:
             f"{size(found.disk_free)} libres de {size(found.disk_total)}",
         ),
     ]
+    if found.meaning:
+        lines.append(
+            _line(False, "Búsqueda por significado", f"no responde ({plain(found.meaning, 60)}): sigo por palabras")
+        )
     crew = [_worker(worker) for worker in found.crew] or ["✗ No hay ningún equipo: `afina worker` arranca uno"]
     return [
         "## Salud",

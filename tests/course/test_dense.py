@@ -220,5 +220,5 @@ def test_a_course_without_vectors_yet_answers_by_words() -> None:
 
 
 def test_reciprocal_ranks_prefer_what_both_rankings_hold() -> None:
-    scores = fuse([1, 2, 3], [4, 2])
+    scores = fuse(([1, 2, 3], 1.0), ([4, 2], 1.0))
     assert max(scores, key=lambda number: scores[number]) == 2

@@ -257,6 +257,37 @@ async def test_code_in_a_worded_answer_is_left_as_it_is(script: ScriptedOpenAI, 
     assert code in (await answerer.answer(QUESTION)).text
 
 
+async def test_more_detail_is_worded_at_length_from_more_passages_and_remembered(
+    script: ScriptedOpenAI, answerer: Answerer
+) -> None:
+    script.will_say(f"{QLORA} [1].", f"{QLORA} [1]. Cabe en una tarjeta con menos memoria [1].")
+    short = await answerer.answer(QUESTION)
+    long = await answerer.answer(QUESTION, long=True)
+    assert "más detalle" in script.prompt()
+    assert "más detalle" not in script.prompt(0)
+    assert short.details != long.details
+    assert "menos memoria" in long.details
+    assert await answerer.answer(QUESTION, long=True) is long
+    assert await answerer.answer(QUESTION) is short
+
+
+async def test_more_detail_without_a_model_that_answers_is_what_the_course_says(
+    script: ScriptedOpenAI, answerer: Answerer
+) -> None:
+    script.will_say(Reply(status=500), Reply(status=500))
+    answer = await answerer.answer(QUESTION, long=True)
+    assert not answer.worded
+    assert "4 bits" in answer.details
+
+
+async def test_code_that_a_cut_stream_left_open_never_reaches_the_student(
+    script: ScriptedOpenAI, answerer: Answerer
+) -> None:
+    script.will_say(Reply(text=f"{QLORA} [1]: ```python y luego mucho más texto que nunca llega al final", cut=True))
+    answer = await answerer.answer(QUESTION)
+    assert (answer.worded, answer.text.count("```") % 2) == (False, 0)
+
+
 async def test_dense_vectors_are_fused_when_an_address_is_configured(
     script: ScriptedOpenAI, embeddings: Embeddings, tmp_path: Path
 ) -> None:
