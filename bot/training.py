@@ -24,7 +24,7 @@ from bot.wishes import clean_name, free_name
 from jobs.catalog import Base
 from jobs.contract import Method, Objective, Preset, Recipe
 from jobs.errors import EngineUnavailable
-from jobs.recipe import Estimate, recommend
+from jobs.recipe import Estimate, explain, recommend
 
 CONTINUE = "modelo:"  # a choice of base that means one's own model
 
@@ -137,6 +137,12 @@ async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
     )
     await save_draft(services, draft)
     return draft
+
+
+async def reasons(services: Services, draft: Draft) -> list[str]:
+    """A Spanish sentence for each value of the recipe. Raises NotFound or WrongState when its data are gone."""
+    dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
+    return [sentence for _, sentence in explain(draft.recipe, stats_of(dataset))]
 
 
 async def _serving(services: Services, recipe: Recipe) -> tuple[str, ...]:

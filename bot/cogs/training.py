@@ -21,7 +21,7 @@ from bot.datasets import has_open_secrets
 from bot.errors import BadInput, WrongState
 from bot.render.cards import Accent, card
 from bot.render.numbers import plain
-from bot.render.plan import plan_texts
+from bot.render.plan import plan_texts, reasons_text
 from bot.services import Services
 from bot.wishes import suggested_name
 
@@ -38,7 +38,7 @@ class TrainingCog(commands.Cog):
 
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Start, Confirm, Tweak, Discard, Again]
+    return [Start, Confirm, Tweak, Why, Discard, Again]
 
 
 # From the form to the confirmation
@@ -106,6 +106,7 @@ def draft_card(plan: training.Plan) -> discord.ui.LayoutView:
         actions=[
             Confirm(draft.id, disabled=not fits),
             Tweak(draft.id),
+            Why(draft.id),
             Discard(draft.id),
         ],
     )
@@ -152,6 +153,18 @@ class Tweak(Action, cog="train", verb="tweak"):
             draft = await drafts.load_draft(services, self.target, owner_of(interaction))
             draft = await drafts.tweak(services, draft, values)
         await interaction.edit_original_response(view=draft_card(await training.plan(services, draft)))
+
+
+class Why(Action, cog="train", verb="why"):
+    """A sentence for each value, for whoever wonders and nobody else."""
+
+    label = "¿Por qué así?"
+
+    async def run(self, interaction: Interaction) -> None:
+        services = services_of(interaction)
+        draft = await drafts.load_draft(services, self.target, owner_of(interaction))
+        why = card(reasons_text(await training.reasons(services, draft)), accent=Accent.QUIET)
+        await interaction.response.send_message(view=why, ephemeral=True)
 
 
 class Discard(Action, cog="train", verb="discard"):

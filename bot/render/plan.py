@@ -5,6 +5,8 @@ Rule of this file: plan → text; estimates are said to be estimates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.render.limits import spending_text
 from bot.render.numbers import count, duration, number, ordinal, plain, small
 from bot.training import Plan
@@ -46,6 +48,10 @@ def plan_texts(plan: Plan) -> list[str]:
 
 def _preset(preset: Preset | None) -> str:
     return "ajustes propios" if preset is None else f"preset {PRESETS[preset]}"
+
+
+def reasons_text(reasons: Sequence[str]) -> str:
+    return "### Por qué estos valores\n" + "\n".join(f"- {reason}" for reason in reasons)
 
 
 def method(recipe: Recipe) -> str:

@@ -107,6 +107,10 @@ async def test_advanced_values_change_the_recipe_and_bad_ones_are_explained(
     answer = await (await card.click("Avanzado")).form.submit(Vueltas="99")
     await ana.wait_message(contains="Vueltas: tiene que ser como máximo 50", channel=card)
 
+    why = await card.click("¿Por qué así?")
+    assert "Rango 32" in why.message.text
+    assert "el tamaño de cada paso" in why.message.text
+
     await (await card.click("Avanzado")).form.submit(
         **{"Rango": "8", "Tasa de aprendizaje": "2,5e-4", "Vueltas": "2", "Semilla": "7"}
     )
