@@ -41,21 +41,11 @@ async def vllm(data: Path) -> AsyncIterator[str]:
     """A vLLM process that serves `tiny` as docs/motor.md says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    sizes = [
-        "--max-lora-rank",
-        "32",
-        "--max-loras",
-        "8",
-        "--max-cpu-loras",
-        "64",
-        "--max-model-len",
-        "512",
-        "--dtype",
-        "float32",
-    ]
+    sizes = ["--max-lora-rank", "64", "--max-loras", "8", "--max-cpu-loras", "64"]
+    here = ["--max-model-len", "512", "--dtype", "float32", "--enforce-eager"]
     process = await asyncio.create_subprocess_exec(
         os.environ["AFINA_TEST_VLLM"], "serve", str(data / "bases" / "tiny"), "--served-model-name", "tiny",
-        "--enable-lora", *sizes, "--enforce-eager", "--port", str(port),
+        "--enable-lora", *sizes, *here, "--port", str(port),
         env={
             **os.environ,
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
@@ -79,7 +69,7 @@ async def vllm(data: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def embedded(data: Path) -> AsyncIterator[str]:
-    async with serving(data, max_lora_rank=32) as http:
+    async with serving(data) as http:
         yield str(http.base_url)
 
 
@@ -103,7 +93,7 @@ async def test_load_chat_stream_unload_and_every_refusal(
     engine: Callable, data: Path, new_adapter: Callable[..., Path]
 ) -> None:
     folders = {f"contract-{seed}": new_adapter(f"contract-{seed}", seed=40 + seed, rank=4 * seed) for seed in (1, 2)}
-    too_wide = new_adapter("contract-wide", seed=50, rank=64)
+    too_wide = new_adapter("contract-wide", seed=50, rank=128)
     async with engine(data) as url:
         client = EngineClient(url)
         try:

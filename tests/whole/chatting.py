@@ -98,7 +98,7 @@ class Chatting:
 
         base = available_folder(BASE, data=self.stage.folder)
         command = [executable, "serve", str(base), "--served-model-name", BASE, "--port", port, "--enable-lora"]
-        sizes = ["--max-lora-rank", "32", "--max-loras", "8", "--max-cpu-loras", "64"]
+        sizes = ["--max-lora-rank", "64", "--max-loras", "8", "--max-cpu-loras", "64"]
         here = ["--dtype", "float32", "--max-model-len", "1024", "--enforce-eager"]
         process = subprocess.Popen(
             [*command, *sizes, *here],
