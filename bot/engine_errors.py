@@ -87,6 +87,6 @@ def _why(message: str) -> str:
         return "Su rango es mayor que el que admite el motor (--max-lora-rank)."
     if "base" in message:
         return "Se entrenó sobre otro modelo base."
-    if "merged" in message:
+    if "dora" in message:
         return "Se entrenó con DoRA y hay que fusionarlo con su base."
     return "Sus archivos no están completos o no son de este motor."
