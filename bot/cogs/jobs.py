@@ -29,12 +29,13 @@ from bot.render.curve import draw
 from bot.render.numbers import plain
 from bot.services import Services
 from bot.tutor import LESSONS
-from jobs.contract import JobState
+from jobs.contract import JobState, Phase
 
 Interaction = discord.Interaction[Any]
 Act = Callable[[Services, Interaction, str], Awaitable[str]]  # on a job's id; what to say about it
 CHOICES = 25  # of an autocomplete
 OPEN = frozenset(state for state in JobState if not state.terminal)
+ALMOST_DONE = (Phase.EVALUATING, Phase.PUBLISHING)  # a wish to stop may come too late
 OVER = frozenset(state for state in JobState if state.terminal)
 
 
@@ -141,7 +142,10 @@ async def cancel_job(services: Services, interaction: Interaction, job_id: str) 
     job = await services.store.request_cancel(job_id, owner_of(interaction))
     await after_request(services, interaction, job)
     name = plain(job.name)
-    return f"**{name}** está cancelado." if job.state.terminal else f"**{name}** se detendrá en unos segundos."
+    if job.state.terminal:
+        return f"**{name}** está cancelado."
+    late = " Si ya se estaba guardando, bórralo con `/modelos borrar`." if job.phase in ALMOST_DONE else ""
+    return f"**{name}** se detendrá en unos segundos.{late}"
 
 
 async def pause_job(services: Services, interaction: Interaction, job_id: str) -> str:
