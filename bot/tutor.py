@@ -22,40 +22,19 @@ class Lesson:
 
     page: str  # file of the course
     title: str  # as people read it
-    question: str  # one of those that the page lists
 
 
 LESSONS = {
-    "overfitting": Lesson(
-        page="25-sobreajuste.md", title="Sobreajuste", question="¿Cómo sé si mi modelo está memorizando?"
-    ),
-    "learning_rate": Lesson(
-        page="24-hiperparametros.md", title="Hiperparámetros", question="¿Qué learning rate uso para LoRA?"
-    ),
-    "epochs": Lesson(
-        page="24-hiperparametros.md", title="Hiperparámetros", question="¿Cuántas épocas tengo que entrenar?"
-    ),
-    "data": Lesson(
-        page="07-calidad-de-datos.md",
-        title="Calidad de datos",
-        question="¿Es mejor tener muchos datos o pocos pero buenos?",
-    ),
-    "masks": Lesson(
-        page="08-plantillas-de-chat.md",
-        title="Plantillas de chat",
-        question="¿Qué es la máscara de pérdida o loss mask?",
-    ),
-    "memory": Lesson(
-        page="26-memoria-de-gpu.md", title="Memoria de GPU", question="¿Qué hago si me sale CUDA out of memory?"
-    ),
-    "evaluation": Lesson(
-        page="34-evaluacion.md", title="Evaluación", question="¿Cómo sé si mi modelo ajustado es mejor que el base?"
-    ),
-    "jobs": Lesson(
-        page="53-controlar-entrenamientos.md",
-        title="Controlar entrenamientos",
-        question="¿Cómo repito un entrenamiento cambiando las épocas?",
-    ),
+    "overfitting": Lesson(page="25-sobreajuste.md", title="Sobreajuste"),
+    "learning_rate": Lesson(page="24-hiperparametros.md", title="Hiperparámetros"),
+    "epochs": Lesson(page="24-hiperparametros.md", title="Hiperparámetros"),
+    "data": Lesson(page="05-formatos-de-datos.md", title="Formatos de datos"),
+    "size": Lesson(page="09-filtrado-y-duplicados.md", title="Filtrado y duplicados"),
+    "masks": Lesson(page="08-plantillas-de-chat.md", title="Plantillas de chat"),
+    "memory": Lesson(page="26-memoria-de-gpu.md", title="Memoria de GPU"),
+    "evaluation": Lesson(page="34-evaluacion.md", title="Evaluación"),
+    "bases": Lesson(page="52-entrenar-con-afina.md", title="Entrenar con Afina"),
+    "jobs": Lesson(page="53-controlar-entrenamientos.md", title="Controlar entrenamientos"),
 }
 
 # What went wrong (`code` of an AfinaError) → what to read about it.
@@ -66,6 +45,8 @@ FAILURES = {
     "worker_died": "memory",
     "nothing_to_learn": "masks",
     "dataset": "data",
+    "too_large": "size",
+    "base_not_available": "bases",
 }
 
 

@@ -17,7 +17,6 @@ from discord.ext import commands
 
 from bot import training
 from bot.cogs.actions import Action, board_of, owner_of, services_of
-from bot.cogs.ask import AskCog
 from bot.errors import NotFound, WrongState
 from bot.progress import JobView
 from bot.progress import view as progress_view
@@ -28,7 +27,6 @@ from bot.render.cards import card
 from bot.render.curve import draw
 from bot.render.numbers import plain
 from bot.services import Services
-from bot.tutor import LESSONS
 from jobs.contract import JobState, Phase
 
 Interaction = discord.Interaction[Any]
@@ -121,7 +119,7 @@ class JobsCog(commands.Cog):
 
 
 def dynamic_items() -> list[type[discord.ui.DynamicItem[Any]]]:
-    return [Cancel, Pause, Resume, Repeat, Curve, Samples, Read]
+    return [Cancel, Pause, Resume, Repeat, Curve, Samples]
 
 
 async def find_job(
@@ -257,16 +255,3 @@ class Samples(Action, cog="job", verb="samples"):
         await interaction.followup.send(
             view=card(head, *evaluation_text.samples(model.evaluation, mistakes_first=True))
         )
-
-
-class Read(Action, cog="job", verb="lesson"):
-    """«Leer en el curso»: what the course answers about what was advised."""
-
-    label = "Leer en el curso"
-
-    async def run(self, interaction: Interaction) -> None:
-        lesson = LESSONS.get(self.target)
-        course = interaction.client.get_cog(AskCog.__name__)
-        if lesson is None or not isinstance(course, AskCog):
-            raise WrongState("Esa página ya no está.", hint="Pregunta con /preguntar.")
-        await course.answer_interaction(interaction, lesson.question)
