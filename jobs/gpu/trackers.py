@@ -32,6 +32,8 @@ def environment(folder: Path) -> dict[str, str]:
 def callbacks(names: Sequence[str], run: str, folder: Path, say: Callable[[str], Any]) -> list[TrainerCallback]:
     """A callback for each tracker that is installed. `run`: the name of what it shows; `say`: tell a person."""
     made: list[TrainerCallback] = []
+    if names:
+        folder.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere where it is missing
     for name in names:
         try:
             callback = INTEGRATION_TO_CALLBACK[name]()
