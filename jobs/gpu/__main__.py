@@ -189,6 +189,8 @@ def run_train(args: argparse.Namespace) -> int:
 
     request = TrainRequest.model_validate(json.loads(args.request.read_text(encoding="utf-8")))
     work = attempt_folder(args.data, request.job_id, request.attempt)
+    if int(os.environ.get("RANK") or 0) > 0:
+        return help_to_train(request, args)
     with EventWriter(work, None, request.job_id, request.attempt) as events:
 
         def emit(*given: object, **data: object) -> object:
@@ -207,6 +209,31 @@ def run_train(args: argparse.Namespace) -> int:
             )
         except AfinaError:
             return 1
+    return 0
+
+
+def help_to_train(request, args: argparse.Namespace) -> int:  # noqa: ANN001 - TrainRequest, imported late
+    """A process beside the first one, started by `accelerate launch` or `torchrun`: it trains, and says nothing.
+
+    The first process alone tells, evaluates and publishes.
+    """
+    from jobs.artifacts import Artifacts
+    from jobs.attempt import Control, attempt_folder
+    from jobs.contract import Phase
+    from jobs.gpu.train import attempt
+
+    def listen(*_: object, **data: object) -> None:
+        if data.get("phase") == Phase.EVALUATING:
+            raise SystemExit(0)
+
+    attempt(
+        request,
+        data=args.data,
+        artifacts=Artifacts(args.artifacts),
+        work=attempt_folder(args.data, request.job_id, request.attempt),
+        emit=listen,
+        control=Control(None, request.job_id, request.attempt),
+    )
     return 0
 
 

@@ -147,6 +147,8 @@ class ProgressCallback(TrainerCallback):
         self._progress.emit(EventType.METRICS, **metrics.model_dump(exclude_none=True))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return  # one of several processes writes the checkpoint, and only that one knows when it is whole
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         checkpoints.complete(folder, step=state.global_step, epoch=state.epoch or 0.0)
         self._progress.emit(

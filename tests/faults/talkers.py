@@ -22,7 +22,6 @@ class Talker:
     person: Person
     thread: Channel
     said: list[Message] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)  # what was never answered
     over: bool = False
 
     @classmethod
@@ -38,11 +37,19 @@ class Talker:
     async def talk(self) -> None:
         while not self.over:
             self.said.append(await self.person.say(f"Pregunta {len(self.said)}: ¿y eso?"))
+            await self._hear()
+            await asyncio.sleep(0.1)
+
+    async def _hear(self) -> None:
+        """Wait for the answer. While processes are still killed, a bot may be away for long: nobody gives up on it,
+        because a second message would rightly be answered together with the first."""
+        while True:
             try:
                 await self.person.wait_message(channel=self.thread, button=DONE, timeout=PATIENCE)
-            except NoAnswer as error:
-                self.silent.append(str(error))
-            await asyncio.sleep(0.1)
+                return
+            except NoAnswer:
+                if self.over:
+                    return  # the audit finds it
 
     async def audit(self) -> tuple[dict[str, list[str]], Counter[str]]:
         """What is lost, doubled or torn in this thread, and how its answers ended."""
