@@ -36,6 +36,7 @@ def on_shard(guild_id: int | None, shard: tuple[int, int]) -> bool:
     number, count = shard
     return number == ((guild_id >> 22) % count if guild_id else 0)
 
+
 # event → the intents for it in a server, and in a direct message (0: always)
 WANTED: dict[str, tuple[int, int]] = {
     "MESSAGE_CREATE": (Intent.GUILD_MESSAGES, Intent.DIRECT_MESSAGES),
