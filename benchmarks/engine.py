@@ -247,9 +247,10 @@ class _FirstToken(transformers.generation.streamers.BaseStreamer):
 
 def beside_vllm(executable: str, counts: list[int], rounds: int, threads: int, folder: Path) -> None:
     """Print, for each count of adapters, how many times as fast as vLLM on the same processor the engine is."""
-    from benchmarks.engine_vllm import against_vllm
+    from benchmarks.engine_vllm import BASE, against_vllm
 
     model = make_model(vocabulary=4096)  # that of afina-mini's tokenizer
+    model.name_or_path = BASE  # what its adapters say that they were made for
     adapters = make_adapters(model, folder / "adapters", max(counts))
     measured = against_vllm(
         executable, model, adapters, folder, counts=counts, rounds=rounds, answer=ANSWER, threads=threads

@@ -76,7 +76,8 @@ class Talk:
     def hear(self, record: Record) -> None:
         """The bot wrote or changed a message in this thread."""
         ask = self.asks[-1] if self.asks else None
-        if ask is None or ask.whole is not None or record.id < ask.last or record.content.startswith(NOTE):
+        remark = record.content.startswith(NOTE) and not record.components  # with buttons it is an empty answer
+        if ask is None or ask.whole is not None or record.id < ask.last or remark:
             return
         now = time.monotonic() - ask.at
         ask.first_text = ask.first_text or now

@@ -117,6 +117,13 @@ async def test_an_evening_with_several_models_and_an_engine_that_is_killed(vllm:
         assert other == direct["critico"]
         assert len({*direct.values()}) == 3
 
+        card = await ana.slash(
+            "comparar", mensaje=QUESTION, modelo1="poeta", modelo2="critico", modelo3=f"base:{BASE}", timeout=LONG
+        )
+        shown = await (await card.done(timeout=LONG)).wait_edit(button="Empate", timeout=LONG)
+        assert len(set(re.findall(r"Modelo [A-C]\*\*\n(.+)", shown.text))) == 3
+        assert "⚠️" not in shown.text
+
         await ana.slash("modelo", modelo="enorme", timeout=LONG)
         assert "rango" in (await answer_to(ana, QUESTION)).content
 
@@ -133,23 +140,15 @@ async def test_an_evening_with_several_models_and_an_engine_that_is_killed(vllm:
         assert "se ha interrumpido" in (await growing.wait_edit(button=DONE, timeout=LONG)).content
         assert "no llego al motor" in (await answer_to(ana, "¿Sigues ahí?")).content
 
+        critic = await chatting.stage.store.model("critico", _owner(chatting, ana))
+        shutil.rmtree(chatting.stage.folder / "adapters" / critic.adapter_name)
         chatting.start_engine()
         await chatting.engine_answers()
         await starts_anew(ana, 40)
         assert spoken((await answer_to(ana, QUESTION)).content) == first  # its adapter was loaded again
 
-        card = await ana.slash(
-            "comparar", mensaje=QUESTION, modelo1="poeta", modelo2="critico", modelo3=f"base:{BASE}", timeout=LONG
-        )
-        shown = await (await card.done(timeout=LONG)).wait_edit(button="Empate", timeout=LONG)
-        assert len(set(re.findall(r"Modelo [A-C]\*\*\n(.+)", shown.text))) == 3
-        assert "⚠️" not in shown.text
-
-        model = next(
-            model for model in await chatting.stage.store.models(_owner(chatting, ana)) if model.name == "poeta"
-        )
-        await forgotten(chatting, model.adapter_name)
-        assert "ya no están" in (await answer_to(ana, QUESTION)).content
+        await ana.slash("modelo", modelo="critico", timeout=LONG)
+        assert "no encuentra el modelo" in (await answer_to(ana, QUESTION)).content  # and nobody answers in its place
         assert all(len(answers) == 1 for _, answers in await exchanges(ana, thread))
 
 
@@ -164,15 +163,6 @@ async def asked_directly(chatting: Chatting, person: Person) -> dict[str, str]:
     said = {name: await engine.chat(adapter, wish, parameters=greedy) for name, adapter in names.items()}
     await engine.aclose()
     return {name: spoken(as_answer(text).strip()) for name, text in said.items()}
-
-
-async def forgotten(chatting: Chatting, adapter: str) -> None:
-    """A model's files are lost, and bot and engine start anew."""
-    await asyncio.gather(chatting.kill_bot(), chatting.kill_engine())
-    shutil.rmtree(chatting.stage.folder / "adapters" / adapter)
-    chatting.start_engine()
-    chatting.start_bot()
-    await chatting.engine_answers()
 
 
 def _owner(chatting: Chatting, person: Person) -> Owner:
