@@ -140,9 +140,10 @@ class Arbiter:
         """Move the engine one step towards where it should be; `jobs`: all that are not over. Never waits for it."""
         rest = await self.rest()
         if self._ordering is not None:
-            if not self._ordering.done():
-                return
-            self._ordering = None
+            # What an order has changed since this round began is first shown to the jobs that wait, next round.
+            if self._ordering.done():
+                self._ordering = None
+            return
         active = {job.id for job in jobs if job.state.active}
         match rest.phase:
             case Phase.AWAKE:

@@ -13,9 +13,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bot.deletions import DeletionLog, person
 from bot.drafts import Draft
+from bot.errors import NotFound, WrongState
 from bot.records import Job, Owner
 from bot.services import Services
 from bot.store.privacy import Erasure
@@ -44,7 +46,8 @@ async def erase(services: Services, owner: Owner) -> dict[str, int]:
 
 
 async def _stop(services: Services, job: Job) -> None:
-    await services.store.request_cancel(job.id, job.owner)
+    with suppress(NotFound, WrongState):  # over in this very moment
+        await services.store.request_cancel(job.id, job.owner)
     try:
         await asyncio.to_thread(services.queue.request_stop, job.id, job.attempt, "cancelled")
     except QueueUnavailable:  # its events find no job any more, and `finish` asks again

@@ -75,6 +75,8 @@ def with_limits(policy: Policy, role: Role, changes: Mapping[str, int | None]) -
         most = MOST_BYTES if name == "max_disk_bytes" else MOST
         if value is not None and not 0 <= value <= most:
             raise BadInput(f"El límite de {NAMES[name]} tiene que estar entre 1 y {most}; 0 es sin límite.")
+    if not changes:
+        return policy
     wanted = {name: value or None for name, value in changes.items()}
     return policy.model_copy(update={"limits": {**policy.limits, role: {**policy.limits.get(role, {}), **wanted}}})
 

@@ -253,7 +253,11 @@ class Scheduler:
         rq_id = job.request.rq_id
         match await asyncio.to_thread(self._queue.state, rq_id):
             case "missing":  # Redis lost it
-                await self._send(job, target(job, workers, self._fits) if workers else None)
+                takers = [worker for worker in workers if not worker.paused]
+                if takers and not any(self._fits(job, worker) for worker in takers):
+                    await self._store.take_back(job.id, job.attempt)  # nobody who is here can do it
+                else:
+                    await self._send(job, target(job, workers, self._fits) if workers else None)
             case "queued":
                 chosen = await asyncio.to_thread(self._queue.target, rq_id)
                 gone = chosen is not None and chosen not in {worker.name for worker in workers}

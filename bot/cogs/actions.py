@@ -89,6 +89,13 @@ class Action(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:non
             )
         )
 
+    @property
+    def number(self) -> int:
+        """The id, where it is Discord's own. Raises BadInput for one that somebody made up."""
+        if not re.fullmatch(r"[0-9]{1,19}", self.target):
+            raise BadInput("Ese botón ya no sirve.", hint="Vuelve a pedirlo con el comando.")
+        return int(self.target)
+
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str], /

@@ -45,12 +45,12 @@ class Again(Action, cog="chat", verb="again"):
 
     async def run(self, interaction: discord.Interaction) -> None:
         await interaction.response.defer()
+        trigger = self.number
         cog, place, message = _cog(interaction), interaction.channel, interaction.message
         chat = await _open_chat(interaction)
         await cog.spend(Owner(guild_id=chat.owner.guild_id, user_id=interaction.user.id))
         if not isinstance(place, Place) or message is None:
             return
-        trigger = int(self.target)
         await cog.pace.turn()
         between = [m async for m in place.history(limit=10, before=message, after=discord.Object(trigger))]
         parts: list[discord.Message] = []
@@ -68,7 +68,7 @@ class Stop(Action, cog="chat", verb="stop"):
 
     async def run(self, interaction: discord.Interaction) -> None:
         await interaction.response.defer()
-        _cog(interaction).sessions.interrupt(int(self.target), "stopped")
+        _cog(interaction).sessions.interrupt(self.number, "stopped")
 
 
 class _Vote(Action, cog="chat", verb="vote"):

@@ -47,9 +47,12 @@ class KeepingCog(commands.Cog):
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        await self._welcome_back()
+        welcomed = False
         while True:
             try:
+                if not welcomed:
+                    await self._welcome_back()
+                    welcomed = True
                 await erasing.finish(self.services)
                 if await self._due():
                     await self.sweep()

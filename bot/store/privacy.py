@@ -108,7 +108,7 @@ class PrivacyRows(Database):
         async with self.transaction() as tx:
             await tx.execute("DELETE FROM servers WHERE guild_id = ?", (guild_id,))
             await tx.execute("DELETE FROM audit WHERE guild_id = ?", (guild_id,))
-            for prefix in ("forum", "moderation"):
+            for prefix in ("forum", "moderation", "chat:direct"):
                 await tx.execute("DELETE FROM state WHERE key = ?", (f"{prefix}:{guild_id}",))
             await tx.execute("DELETE FROM departures WHERE guild_id = ?", (guild_id,))
 

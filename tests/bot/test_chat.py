@@ -13,9 +13,11 @@ import discord
 import pytest
 
 from bot.client import Afina
+from bot.cogs.chat_buttons import Again
 from bot.cogs.growing import Growing
 from bot.conversations import WRITING
 from bot.engine import EngineClient
+from bot.errors import BadInput
 from bot.records import Model, Owner
 from bot.services import Services
 from bot.sessions import Pace
@@ -693,3 +695,10 @@ async def test_many_threads_at_once_stay_below_discords_limits_and_never_cross(
 async def answer_to_slowly(person: Person, text: str) -> Message:
     await person.say(text)
     return await person.wait_message(button=DONE, timeout=60)
+
+
+@pytest.mark.parametrize("made_up", ["abc", "-1", "1.5", "9" * 60])
+def test_a_button_whose_id_somebody_made_up_is_refused_in_words(made_up: str) -> None:
+    with pytest.raises(BadInput, match="ya no sirve"):
+        _ = Again(made_up).number
+    assert Again(1234567890123456789).number == 1234567890123456789

@@ -95,6 +95,7 @@ def test_a_server_changes_one_limit_of_one_role_and_can_go_back() -> None:
     assert with_default_limits(policy, Role.MEMBER) == Policy()
     with pytest.raises(BadInput, match="modelos"):
         with_limits(policy, Role.MEMBER, {"max_models": -1})
+    assert with_limits(Policy(), Role.MEMBER, {}) == Policy()  # else staff would read that something was changed
 
 
 # Bases and channels of a server

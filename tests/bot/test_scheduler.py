@@ -133,12 +133,12 @@ def scheduler(store, queue, tmp_path, redis_server, announced):
     return scheduler
 
 
-async def submit(store) -> Job:
+async def submit(store, name: str = "m") -> Job:
     dataset = Dataset(
         id="d", owner=ANA, name="d", version=1, parent_id=None, path="d", sha256="0", bytes=1, format=None,
         verdict="valid", examples=1, usable=1, report={}, consent_at=None, created_at=1.0,
     )  # fmt: skip
-    return await store.submit_job(owner=ANA, name="m", dataset=dataset, base_id="b", recipe=Recipe())
+    return await store.submit_job(owner=ANA, name=name, dataset=dataset, base_id="b", recipe=Recipe())
 
 
 def event(job: Job, seq: int, type: str, **data) -> Event:
@@ -315,6 +315,26 @@ class TestARound:
         await scheduler.tick()
         assert queue.target(job.request.rq_id) == "other"
         assert (await store.job(job.id)).attempt == 1
+
+    async def test_what_redis_lost_and_nobody_who_is_left_can_do_waits_and_holds_up_no_other(
+        self, store, queue, redis_server, tmp_path
+    ):
+        def fits(job, worker):
+            return worker.memory_bytes >= (16 if job.name == "large" else 8)
+
+        scheduler = Scheduler(
+            store, queue, Settings(data_dir=tmp_path, reconcile_every=1e-6, lease_seconds=20), fits=fits
+        )
+        client = connect(redis_server.url)
+        client.set(WORKER_KEY + "big", worker("big", 16).model_dump_json())
+        large = await submit(store, name="large")
+        await scheduler.tick()
+        client.flushall()
+        client.set(WORKER_KEY + "small", worker("small", 8).model_dump_json())
+        other = await submit(store)
+        await scheduler.tick()
+        assert (await store.job(large.id)).state is JobState.QUEUED
+        assert (await store.job(other.id)).state is JobState.DISPATCHED
 
 
 class TestRunning:
