@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
     # Files of an object store are kept where an engine on this machine may read them.
     artifacts = Artifacts(settings.artifacts, cache=settings.data_dir / "cache" / "artifacts")
     catalog = load_catalog()
-    lessons = Lessons(settings, engine_url=engine_url)
+    occupy = partial(engine.used_by, settings.default_base)
+    lessons = Lessons(settings, engine_url=engine_url, occupy=occupy)
     arbiter = Arbiter(store, engine, settings, need=need_from(store, catalog))
     await arbiter.open()
     stack.push_async_callback(arbiter.close)
@@ -131,7 +133,7 @@ async def make_services(settings: Settings, stack: AsyncExitStack) -> Services:
         prompts=Prompts(settings.prompts_dir),
         answerer=lessons,
         lessons=lessons,
-        moderation=Moderation(settings, store, make_classifier(settings, engine_url)),
+        moderation=Moderation(settings, store, make_classifier(settings, engine_url, occupy=occupy)),
         arbiter=arbiter,
     )
 

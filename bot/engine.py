@@ -14,8 +14,8 @@ import json
 import logging
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,6 +97,23 @@ class EngineClient:
         """Answers that are being written now."""
         return self._in_use.total()
 
+    @contextmanager
+    def used_by(self, model: str) -> Iterator[None]:
+        """An answer of `model` is being written, by us or by somebody who asks the engine at its own address.
+
+        Raises EngineResting.
+        """
+        self._must_be_awake()
+        self._in_use[model] += 1
+        self.last_used = time.time()
+        try:
+            yield
+        finally:
+            self.last_used = time.time()
+            self._in_use[model] -= 1
+            if not self._in_use[model]:
+                del self._in_use[model]
+
     async def aclose(self) -> None:
         await self._http.aclose()
 
@@ -143,12 +160,9 @@ class EngineClient:
             ModelNotFound, TooLong
         """
         body = {**(parameters or {}), "model": model, "messages": [dict(m) for m in messages], "stream": True}
-        self._must_be_awake()
-        self._in_use[model] += 1
-        self.last_used = time.time()
         patient_until = time.monotonic() + self._patience
         attempt, started = 0, False
-        try:
+        with self.used_by(model):
             while True:
                 attempt += 1
                 try:
@@ -175,11 +189,6 @@ class EngineClient:
                     if attempt == 2 or not isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError):
                         raise away(error) from error
                     await asyncio.sleep(_RETRY_AFTER)
-        finally:
-            self.last_used = time.time()
-            self._in_use[model] -= 1
-            if not self._in_use[model]:
-                del self._in_use[model]
 
     async def count(self, model: str, messages: Messages) -> Count | None:
         """How long these messages are for `model`; None when the engine cannot tell (other providers)."""

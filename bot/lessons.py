@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from bot.settings import Settings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bot.course import Course
     from bot.course.answer import Answer
     from bot.course.library import Library
-    from bot.llm import Answerer, OnText
+    from bot.llm import Answerer, Occupy, OnText
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ class CourseNotReady(AfinaError):
 class Lessons:
     """The courses and who answers from them; an `Answerer` itself, so that cogs need not know about the wait."""
 
-    def __init__(self, settings: Settings, *, engine_url: str | None = None) -> None:
+    def __init__(self, settings: Settings, *, engine_url: str | None = None, occupy: Occupy = nullcontext) -> None:
         self._settings = settings
+        self._occupy = occupy
         self._engine_url = engine_url
         self._loading: asyncio.Task[Library] | None = None
         self._answerers: dict[int, tuple[Course, Answerer]] = {}  # by server; an answerer belongs to one course
@@ -99,7 +101,8 @@ class Lessons:
 
         known = self._answerers.get(guild_id)
         if known is None or known[0] is not course:
-            known = self._answerers[guild_id] = (course, make_answerer(self._settings, course, self._engine_url))
+            answerer = make_answerer(self._settings, course, self._engine_url, occupy=self._occupy)
+            known = self._answerers[guild_id] = (course, answerer)
         return known[1]
 
     def _load(self) -> Library:

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,6 +46,7 @@ CACHED = 512  # answers kept in memory
 _LEANING = re.compile(r"\W*(y|pero|entonces|o sea|o|por que|eso|esa|ese|ella|el otro|la otra)\b")  # «¿y cuándo?»
 
 History = Sequence[tuple[str, str]]  # earlier (question, answer) pairs of a thread, oldest first
+Occupy = Callable[[], AbstractContextManager[None]]  # around what a model does; raises while it cannot be asked
 OnText = Callable[[str], Awaitable[None]]  # called with the text so far while it is being written
 
 
@@ -80,8 +82,17 @@ class QuotingAnswerer:
 class ChatAnswerer:
     """A language model words the answer from the passages and cites them; what does not hold is not shown."""
 
-    def __init__(self, course: Course, model: BaseChatModel, prompts: Prompts, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        course: Course,
+        model: BaseChatModel,
+        prompts: Prompts,
+        *,
+        timeout: float = 30.0,
+        occupy: Occupy = nullcontext,
+    ) -> None:
         self.course = course
+        self._occupy = occupy
         self._model = model
         self._prompts = prompts
         self._timeout = timeout  # seconds for everything that the model does for one answer
@@ -91,12 +102,15 @@ class ChatAnswerer:
     ) -> Answer:
         findings: Findings | None = None
         try:
-            async with asyncio.timeout(self._timeout):
-                standalone = await self._rewrite(question, history) if history else question
-                findings = await asyncio.to_thread(self.course.look_up, standalone, MORE_PASSAGES if long else PASSAGES)
-                if not findings.found:
-                    return not_covered(self.course, findings, question)
-                text = await self._word(standalone, findings.passages, on_text, long)
+            with self._occupy():
+                async with asyncio.timeout(self._timeout):
+                    standalone = await self._rewrite(question, history) if history else question
+                    findings = await asyncio.to_thread(
+                        self.course.look_up, standalone, MORE_PASSAGES if long else PASSAGES
+                    )
+                    if not findings.found:
+                        return not_covered(self.course, findings, question)
+                    text = await self._word(standalone, findings.passages, on_text, long)
         except Exception as error:  # providers raise their own kinds: the wording is lost, the answer is not
             log.warning("the language model gave no answer: %s", type(error).__name__, extra={"action": "quote"})
             if findings is None:
@@ -226,12 +240,23 @@ def _as_data(number: int, passage: Passage) -> str:
     return f'<documento número="{number}" título="{label}">\n{body}\n</documento>'
 
 
-def make_answerer(settings: Settings, course: Course, engine_url: str | None = None) -> Answerer:
-    """The answerer that the settings ask for: `AFINA_LLM` unset quotes; "engine" or "provider:model" words."""
+def make_answerer(
+    settings: Settings, course: Course, engine_url: str | None = None, *, occupy: Occupy = nullcontext
+) -> Answerer:
+    """The answerer that the settings ask for: `AFINA_LLM` unset quotes; "engine" or "provider:model" words.
+
+    `occupy`: for the engine, whose memory may be lent to a training job; the course is quoted meanwhile.
+    """
     model = make_model(settings, engine_url)
     if model is None:
         return CachedAnswerer(QuotingAnswerer(course), worded=False)
-    chat = ChatAnswerer(course, model, Prompts(settings.prompts_dir), timeout=settings.llm_timeout)
+    chat = ChatAnswerer(
+        course,
+        model,
+        Prompts(settings.prompts_dir),
+        timeout=settings.llm_timeout,
+        occupy=occupy if settings.llm == "engine" else nullcontext,
+    )
     return CachedAnswerer(chat, worded=True)
 
 
@@ -270,23 +295,28 @@ def make_model(settings: Settings, engine_url: str | None = None) -> BaseChatMod
 class JudgingModel:
     """A chat model as the content filter's second step (`bot.moderation.Classifier`)."""
 
-    def __init__(self, model: BaseChatModel, prompts: Prompts) -> None:
+    def __init__(self, model: BaseChatModel, prompts: Prompts, *, occupy: Occupy = nullcontext) -> None:
         self._model = model
         self._prompts = prompts
+        self._occupy = occupy
 
     async def classify(self, text: str) -> Category | None:
         """Raises ValueError for an answer that is no category, and whatever the provider raises."""
         inside = re.sub(r"</?\s*texto\b", "‹texto", text, flags=re.IGNORECASE)  # nothing inside closes the marks
-        reply = await self._model.ainvoke(self._prompts.render("moderacion", text=inside))
+        with self._occupy():
+            reply = await self._model.ainvoke(self._prompts.render("moderacion", text=inside))
         word = re.sub(r"[^a-z_]", "", reply.text.strip().lower().split("\n")[0])
         return None if word == "none" else Category(word)
 
 
-def make_judge(settings: Settings, engine_url: str | None = None) -> JudgingModel | None:
-    """The chat model of `AFINA_MODERATION_LLM`, or None."""
+def make_judge(
+    settings: Settings, engine_url: str | None = None, *, occupy: Occupy = nullcontext
+) -> JudgingModel | None:
+    """The chat model of `AFINA_MODERATION_LLM`, or None; `occupy` as in `make_answerer`."""
     judge = settings.model_copy(update={"llm": settings.moderation_llm, "llm_timeout": settings.moderation_timeout})
     model = make_model(judge, engine_url)
-    return JudgingModel(model, Prompts(settings.prompts_dir)) if model else None
+    occupy = occupy if judge.llm == "engine" else nullcontext
+    return JudgingModel(model, Prompts(settings.prompts_dir), occupy=occupy) if model else None
 
 
 def make_embeddings(settings: Settings) -> Embeddings | None:

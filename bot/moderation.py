@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -26,6 +26,7 @@ from jobs.moderation import LEVELS, NAMES, Category, Level, Wishes, WordList, ty
 
 if TYPE_CHECKING:
     from bot.engine import Chunk
+    from bot.llm import Occupy
     from bot.settings import Settings
     from bot.store import Store
 
@@ -263,15 +264,20 @@ class ModerationApi:
         return worst(name for name, yes in result["categories"].items() if yes) if result["flagged"] else None
 
 
-def make_classifier(settings: Settings, engine_url: str | None = None) -> Classifier | None:
-    """The second step that the settings ask for: an address, else a chat model, else none."""
+def make_classifier(
+    settings: Settings, engine_url: str | None = None, *, occupy: Occupy = nullcontext
+) -> Classifier | None:
+    """The second step that the settings ask for: an address, else a chat model, else none.
+
+    `occupy`: around what the engine does, when it is the judge.
+    """
     if settings.moderation_url:
         key = settings.moderation_key.get_secret_value() if settings.moderation_key else None
         return ModerationApi(settings.moderation_url, model=settings.moderation_model, key=key)
     if settings.moderation_llm:
         from bot.llm import make_judge  # langchain is heavy
 
-        return make_judge(settings, engine_url)
+        return make_judge(settings, engine_url, occupy=occupy)
     return None
 
 

@@ -142,6 +142,7 @@ async def test_a_worded_answer_is_streamed_into_the_card(
         services = make_services(worded, store, queue, engine, lessons=lessons, answerer=lessons)
         script.will_say("QLoRA guarda el modelo base en 4 bits y va algo más despacio [1].")
         async with running(services):
+            await lessons.course(None)  # the first load may take longer than a person is waited for
             answer = await asked(place.person("Ana"), place)
             await answer.wait_edit(contains="y va algo más despacio")
             assert any("✍️" in edit.text for edit in answer.edits)

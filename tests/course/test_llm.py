@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 
 from bot.course import Course
 from bot.course.meaning import Meaning
+from bot.engine import EngineClient
 from bot.llm import Answerer, QuotingAnswerer, make_answerer, make_embeddings
 from bot.settings import ROOT, Settings
 from tests.course.openai_server import Reply, ScriptedOpenAI, openai_server
@@ -314,6 +316,29 @@ async def test_an_embedding_service_that_is_away_leaves_the_lexical_ranking(
     assert [passage.text for passage in found] == [passage.text for passage in Course.load(folder).search(QUESTION, 3)]
     away = await asyncio.to_thread(Course.load, folder, meaning=Meaning(embeddings, model="vectores"))
     assert away.search(QUESTION, 1)
+
+
+async def test_while_the_engine_rests_it_is_not_asked_and_while_it_words_an_answer_it_counts_as_busy(
+    script: ScriptedOpenAI, settings: Settings, course: Course
+) -> None:
+    engine = EngineClient(script.url)
+    settings = settings.model_copy(update={"llm": "engine"})
+    answerer = make_answerer(settings, course, script.url.removesuffix("/v1"), occupy=partial(engine.used_by, "x"))
+    script.will_say(f"{QLORA} [1].")
+    busy = []
+
+    async def look(_text: str) -> None:
+        busy.append(engine.busy)
+
+    engine.resting = True
+    assert not (await answerer.answer(QUESTION)).worded
+    assert script.requests == []
+    engine.resting = False
+    assert (await answerer.answer(QUESTION, on_text=look)).worded
+    assert set(busy) == {1}
+    assert engine.busy == 0
+    await close(answerer)
+    await engine.aclose()
 
 
 def test_without_a_model_configured_the_course_is_quoted(course: Course) -> None:
