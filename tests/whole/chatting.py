@@ -129,6 +129,17 @@ class Chatting:
                     pass
                 await asyncio.sleep(0.1)
 
+    async def bot_is_ready(self) -> None:
+        """Connected to Discord: what people do before reaches nobody."""
+        async with asyncio.timeout(STARTED_WITHIN):
+            while True:
+                assert self.bot
+                assert self.bot.poll() is None, f"the bot did not start\n{self.stage.tail()}"
+                with suppress(OSError, ValueError):
+                    if json.loads((self.stage.folder / "run" / "bot.json").read_text())["pid"] == self.bot.pid:
+                        return
+                await asyncio.sleep(0.1)
+
     async def kill_bot(self, number: int = signal.SIGKILL) -> int:
         assert self.bot
         return await asyncio.to_thread(self.stage.kill, self.bot, number)

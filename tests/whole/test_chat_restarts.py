@@ -192,6 +192,7 @@ async def hard_evening(folder: Path, rounds: list[str], *, seed: int) -> list[st
                 chatting.start_engine()
             if victim in ("bot", "both"):
                 chatting.start_bot()
+            await chatting.bot_is_ready()
             await settled(ana, thread, chatting)
             answers = (await exchanges(ana, thread))[-1][1]
             assert len(answers) == 1, [answer.content for answer in answers]
