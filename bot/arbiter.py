@@ -25,7 +25,7 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.waiting import stats_of
 from jobs.catalog import Catalog
-from jobs.contract import WorkerInfo
+from jobs.contract import JobState, WorkerInfo
 from jobs.errors import AfinaError, EngineUnavailable
 from jobs.recipe import DataStats, memory_needed
 
@@ -91,6 +91,7 @@ class Arbiter:
         self._ordering: asyncio.Task[None] | None = None
         self._listeners: list[Listener] = []
         self._telling: set[asyncio.Task[None]] = set()
+        self._behind_chat: set[str] = set()  # ids of jobs that waited for people at the last look
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` when the engine begins to give way (YIELDING) and when it is back (AWAKE)."""
@@ -116,14 +117,20 @@ class Arbiter:
 
     # What the scheduler asks
 
+    def behind_chat(self, job_id: str) -> bool:
+        """Whether a job waits because people are talking to the engine."""
+        return job_id in self._behind_chat
+
     async def admits(self, job: Job, workers: Sequence[WorkerInfo]) -> bool:
         """Whether a queued job may be handed over now. While it may not, the engine is being moved, or chat goes on."""
         rest = await self.rest()
+        self._behind_chat.discard(job.id)
         if job.id in rest.beside or not await self._in_the_way(job, workers):
             return True
         match rest.phase:
             case Phase.AWAKE:
                 if await self._chat_goes_on(rest):
+                    self._behind_chat.add(job.id)
                     return False
                 await self._enter(Phase.YIELDING, jobs=(job.id,))
             case Phase.YIELDING if job.id not in rest.jobs:
@@ -138,6 +145,7 @@ class Arbiter:
 
     async def settle(self, jobs: Sequence[Job], workers: Sequence[WorkerInfo]) -> None:
         """Move the engine one step towards where it should be; `jobs`: all that are not over. Never waits for it."""
+        self._behind_chat &= {job.id for job in jobs if job.state is JobState.QUEUED}
         rest = await self.rest()
         if self._ordering is not None:
             # What an order has changed since this round began is first shown to the jobs that wait, next round.

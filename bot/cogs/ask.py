@@ -78,7 +78,7 @@ class AskCog(commands.Cog):
         key = (interaction.channel_id or 0, interaction.user.id)
         writer = _Writer(self.services.settings.stream_edit_every, question, interaction.edit_original_response)
         try:
-            answer = await self._answer(owner, question, self._history(key), writer)
+            answer = await self.answer(owner, question, self._history(key), writer)
         except Unwelcome as error:
             if not writer.shown:
                 raise
@@ -118,7 +118,7 @@ class AskCog(commands.Cog):
                 raise BadInput("Hola. Escríbeme tu pregunta en el mismo mensaje.", hint="O usa /preguntar.")
             await self.spend(owner)
             async with message.channel.typing():
-                answer = await self._answer(owner, question, history or self._history(key), None)
+                answer = await self.answer(owner, question, history or self._history(key), None)
         except Exception as error:  # the boundary of a message: what a person may be told becomes a reply
             if (refusal := as_refusal(error)) is None:
                 raise
@@ -157,7 +157,10 @@ class AskCog(commands.Cog):
         limits = await limits_for(self.services.settings, self.services.store, owner)
         self._rate.spend(owner, limits.questions_per_minute, of="preguntas")
 
-    async def _answer(self, owner: Owner, question: str, history: History, writer: _Writer | None) -> Answer:
+    async def answer(
+        self, owner: Owner, question: str, history: History, writer: _Writer | None, *, long: bool = False
+    ) -> Answer:
+        """What the course says, judged as the server wants it. Raises Unwelcome, FilterUnavailable, CourseNotReady."""
         moderation, guild_id = self.services.moderation, owner.guild_id
         await moderation.admit(question, guild_id)
         judge = await moderation.growing(guild_id, every=0)
@@ -168,7 +171,7 @@ class AskCog(commands.Cog):
             if writer and ready.strip():
                 await writer.show(ready)
 
-        answer = await self.services.lessons.answer(question, history, guild_id=guild_id, on_text=show)
+        answer = await self.services.lessons.answer(question, history, guild_id=guild_id, on_text=show, long=long)
         if answer.worded and (category := await moderation.judge(answer.text, guild_id)) is not None:
             raise refusal(category, answer=True)
         return answer
@@ -205,11 +208,10 @@ class Details(Action, cog="ask", verb="more"):
 
     async def run(self, interaction: Interaction) -> None:
         question, _ = _asked_here(interaction)
-        await _cog(interaction).spend(_asker(interaction))
+        cog, asker = _cog(interaction), _asker(interaction)
+        await cog.spend(asker)
         await interaction.response.defer(ephemeral=True, thinking=True)
-        answer = await services_of(interaction).lessons.answer(
-            question, guild_id=_asker(interaction).guild_id, long=True
-        )
+        answer = await cog.answer(asker, question, [], None, long=True)
         if not answer.details:
             raise WrongState("El curso no dice más sobre esto.")
         await interaction.followup.send(view=details_card(answer))

@@ -165,8 +165,12 @@ class Board:
         """None for a job that does not wait."""
         if job.state not in (JobState.QUEUED, JobState.DISPATCHED):
             return None
-        position = await self._services.store.queue_position(job.id)
-        return job_text.QueuePlace(position=position, wait=await waiting.expected_wait(self._services, job))
+        arbiter = self._services.arbiter
+        return job_text.QueuePlace(
+            position=await self._services.store.queue_position(job.id),
+            wait=await waiting.expected_wait(self._services, job),
+            behind_chat=arbiter is not None and arbiter.behind_chat(job.id),
+        )
 
     # Discord
 

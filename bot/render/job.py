@@ -47,6 +47,7 @@ _VERDICTS = {
 class QueuePlace:
     position: int  # from 1; 0 when it does not wait any more
     wait: float | None  # seconds; None: nobody knows
+    behind_chat: bool = False  # it would start now, but people are talking to models on the same GPU
 
 
 def status(job: Job, state: JobView, queue: QueuePlace | None = None) -> str:
@@ -56,7 +57,8 @@ def status(job: Job, state: JobView, queue: QueuePlace | None = None) -> str:
     if not waits or queue is None:
         return "ha fallado" if job.state is JobState.FAILED else state.status
     again = "; sigue donde se quedó" if job.request.resume else ""
-    return f"en cola ({queue_text(queue.position, queue.wait)}{again})"
+    place = "empieza cuando terminen quienes charlan en la misma GPU" if queue.behind_chat else None
+    return f"en cola ({place or queue_text(queue.position, queue.wait)}{again})"
 
 
 def card_texts(job: Job, state: JobView, queue: QueuePlace | None = None) -> list[str]:

@@ -247,6 +247,17 @@ async def test_chat_first_lets_a_job_wait_until_nobody_talks(make: Callable[...,
         assert scene.engine.orders == ["sleep"]
 
 
+async def test_a_job_that_waits_for_people_can_say_so(make: Callable[..., Scene]) -> None:
+    async with make(gpu_sharing="chat", gpu_chat_idle=1.0).opened() as scene:
+        await scene.store.seen("chat", MESSAGE)
+        job, next_one = await scene.submit("uno", 20 * GB), await scene.submit("dos", 20 * GB)
+        await scene.rounds(3)
+        assert scene.arbiter.behind_chat(job.id)
+        assert not scene.arbiter.behind_chat(next_one.id)  # it waits for its turn
+        await scene.starts(job)
+        assert not scene.arbiter.behind_chat(job.id)
+
+
 async def test_a_job_that_is_cancelled_before_it_starts_does_not_put_the_engine_to_sleep(
     make: Callable[..., Scene],
 ) -> None:

@@ -154,17 +154,18 @@ async def test_a_wording_that_is_unwanted_gives_way_to_the_course(
     place: Playground, settings: Settings, store: Store, queue: Any, engine: Any, ana: Person
 ) -> None:
     async with openai_server() as server:
-        server.will_say(f"LoRA entrena matrices pequeñas y {BAD} ahora mismo, sí señor [1].")
+        server.will_say(*[f"LoRA entrena matrices pequeñas y {BAD} ahora mismo, sí señor [1]."] * 2)
         settings = settings.model_copy(update={"llm": "openai:modelo", "llm_url": server.url})
         lessons = Lessons(settings)
         async with running(make_services(settings, store, queue, engine, lessons=lessons, answerer=lessons)):
             await place.wait_bot("preguntar")
             answer = await (await ana.slash("preguntar", pregunta="¿qué es lora?")).done(timeout=30)
             answer = await answer.wait_edit(button="👍", timeout=20)
+            more = await (await answer.click("Más detalle")).done(timeout=20)
         for _, answerer in lessons._answerers.values():
             await answerer._inner._model.http_async_client.aclose()
-    assert server.requests
-    assert [one.text for one in (answer, *answer.edits) if BAD in one.text] == []
+    assert len(server.requests) == 2
+    assert [one.text for one in (answer, *answer.edits, more) if BAD in one.text] == []
     assert "Fuentes" in answer.text
 
 
