@@ -45,6 +45,7 @@ class Resuming:
         for channel_id in await self._direct(guild.id):
             chat = await self._store.chat(channel_id)
             if chat is None or chat.closed:
+                await self._forget(channel_id, guild.id)
                 continue
             try:
                 await self._pace.turn()
@@ -83,6 +84,11 @@ class Resuming:
         known = await self._direct(chat.owner.guild_id)
         if isinstance(place, discord.DMChannel) and place.id not in known:
             await self._store.set_state(_key(chat.owner.guild_id), json.dumps([*known, place.id]))
+
+    async def _forget(self, channel_id: int, guild_id: int) -> None:
+        """Nobody talks there any more: closed, or erased with its person."""
+        others = [one for one in await self._direct(guild_id) if one != channel_id]
+        await self._store.set_state(_key(guild_id), json.dumps(others))
 
     async def _direct(self, guild_id: int) -> list[int]:
         return list(json.loads(await self._store.get_state(_key(guild_id)) or "[]"))

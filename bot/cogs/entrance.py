@@ -10,6 +10,7 @@ staff decides whether direct messages are used at all, and who is no longer in i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Interaction = discord.Interaction[Any]
+
+ASKING = 1.0  # seconds for Discord to say who somebody is; an interaction must be acknowledged within 3
 
 # What each command (by its first word) is for; None: open everywhere.
 COMMANDS: dict[str, Purpose | None] = {
@@ -149,14 +152,15 @@ async def _enter_directly(client: Afina, interaction: Interaction) -> None:
     if guild is None:
         return  # not (yet) known after a start: the role that was last seen holds
     try:
-        member = await guild.fetch_member(interaction.user.id)
+        async with asyncio.timeout(ASKING):
+            member = await guild.fetch_member(interaction.user.id)
     except discord.NotFound:
         if _purpose(interaction) is None:
             return  # what is kept about somebody is theirs to take and to erase, also afterwards
         raise NotAllowed(
             "Ya no estás en el servidor donde tenías lo tuyo.", hint="Con /misdatos puedes llevártelo o borrarlo."
         ) from None
-    except discord.HTTPException as error:
+    except (discord.HTTPException, TimeoutError) as error:  # what was last seen of them holds
         log.info("member %s of %s cannot be looked up: %s", interaction.user.id, home, error)
         return
     owner = Owner(guild_id=home, user_id=member.id)

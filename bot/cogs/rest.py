@@ -99,7 +99,7 @@ class RestCog(commands.Cog):
             elif self._talk.sessions.trigger(thread_id) is None:
                 self._talk.begin(place, chat, message_id, delay=0.0)
                 self._watch(thread_id)
-            else:
+            elif self._talk.sessions.trigger(thread_id) != message_id:
                 await store.stop_waiting(thread_id)  # a newer message of theirs is being answered
 
     def _watch(self, thread_id: int) -> None:

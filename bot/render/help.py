@@ -81,12 +81,21 @@ def privacy_texts(settings: Settings) -> list[str]:
     if settings.llm and not settings.llm.startswith(("engine", "ollama")):
         provider = settings.llm.partition(":")[0]
         blocks.append(f"**Fuera de aquí**  las preguntas al curso se mandan a {provider} para redactar la respuesta.")
-    elif not judged_outside(settings):
+    elif not judged_outside(settings) and not settings.embeddings and "wandb" not in settings.trackers:
         blocks.append("**Fuera de aquí**  nada: preguntas, entrenamientos y charlas se quedan en las máquinas del bot.")
     if judged_outside(settings):
         blocks.append(
             "**Fuera de aquí, por el filtro**  lo que escribes en una charla o al curso, y lo que se te contesta, pasa "
             "por un filtro de contenido externo. No guardo nada de ello."
+        )
+    if settings.embeddings:
+        blocks.append(
+            "**Fuera de aquí, para buscar**  tu pregunta al curso va a un servicio que la compara con sus páginas."
+        )
+    if "wandb" in settings.trackers:
+        blocks.append(
+            "**Fuera de aquí, al entrenar**  el nombre, las curvas y los ajustes van a Weights & Biases; los ejemplos "
+            "no."
         )
     blocks.append("Llévate todo con `/misdatos descargar`.")
     return blocks

@@ -59,6 +59,7 @@ def without_people(path: Path, gone: Callable[[Collection[Owner]], Collection[Ow
             for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             if {"guild_id", "user_id"} <= {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
         ]
+        audited = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone()
         every = " UNION ".join(f"SELECT guild_id, user_id FROM {name}" for name in tables)  # noqa: S608  # our own names
         owners = [Owner(guild_id=row[0], user_id=row[1]) for row in connection.execute(every)]
         leaving = gone(owners)
@@ -79,6 +80,8 @@ def without_people(path: Path, gone: Callable[[Collection[Owner]], Collection[Ow
                 whose,
             )
             connection.execute("DELETE FROM state WHERE key = ?", (f"home:{owner.user_id}",))
+            if audited:
+                connection.execute("UPDATE audit SET subject_id = NULL WHERE guild_id = ? AND subject_id = ?", whose)
         connection.execute("COMMIT")
         if leaving:
             connection.execute("VACUUM")

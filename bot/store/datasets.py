@@ -111,9 +111,9 @@ class DatasetRows(Database):
         dataset = await self.dataset(dataset_id, owner)
         async with self.transaction() as tx:
             users = await tx.execute_fetchall(
-                "SELECT name FROM jobs WHERE dataset_id = ?"
+                "SELECT name FROM jobs WHERE (dataset_id = ? OR json_extract(request, '$.validation_path') = ?)"
                 " AND state IN ('queued', 'dispatched', 'running', 'paused') LIMIT 1",
-                (dataset_id,),
+                (dataset_id, dataset.path),
             )
             for (job,) in users:
                 raise WrongState(

@@ -11,8 +11,10 @@ from typing import Literal
 
 import aiosqlite
 
+from bot.limits import WEEK
 from bot.records import Owner
 from bot.store.database import Database, StoreUnavailable
+from bot.store.servers import KEPT_SECONDS
 
 EVERYBODY = 0  # in place of a person: the whole server
 _SCRUB = "scrub"  # state: deleted rows may still be in the file
@@ -168,7 +170,8 @@ class PrivacyRows(Database):
 
     async def forget_old(self, *, chats: float, feedback: float, events: float, notes: float) -> dict[str, int]:
         """Delete what is older than these times: conversations' settings, opinions and votes, events of jobs that are
-        over, notes of the bot for itself. How many rows by table."""
+        over, notes of the bot for itself; and device minutes of erased people and lines of the staff's log that are
+        past their time. How many rows by table."""
         counts: dict[str, int] = {}
         async with self.transaction() as tx:
             for table, sql, before in (
@@ -177,6 +180,8 @@ class PrivacyRows(Database):
                 ("votes", "DELETE FROM votes WHERE created_at < ?", feedback),
                 ("events", "DELETE FROM events WHERE job_id IN (SELECT id FROM jobs WHERE finished_at < ?)", events),
                 ("seen", "DELETE FROM seen WHERE at < ?", notes),
+                ("leftovers", "DELETE FROM leftovers WHERE until < ?", self.clock() - WEEK),
+                ("audit", "DELETE FROM audit WHERE at < ?", self.clock() - KEPT_SECONDS),
                 (
                     "state",
                     "DELETE FROM state WHERE key GLOB 'draft:*' AND json_extract(value, '$.created_at') < ?",

@@ -87,6 +87,8 @@ async def test_a_model_in_use_says_so_before_it_is_deleted(services: Services, m
         ({"keep_unused_datasets_days": 0, "departure_days": 0}, ["hasta que alguien lo borre"], ["nunca entrenaste"]),
         ({"keep_backups_days": 7}, ["7 días como mucho"], []),
         ({"moderation_url": "https://filtro.ejemplo/v1"}, ["filtro de contenido externo"], ["**Fuera de aquí**  nada"]),
+        ({"embeddings": "bge-m3"}, ["para buscar"], ["**Fuera de aquí**  nada"]),
+        ({"trackers": ("wandb",)}, ["Weights & Biases"], ["**Fuera de aquí**  nada"]),
     ],
 )
 def test_the_privacy_page_says_the_numbers_of_this_machine(

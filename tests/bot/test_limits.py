@@ -398,6 +398,8 @@ async def test_erasing_oneself_does_not_give_the_minutes_back_and_leaves_no_name
     assert all(str(ANA.user_id) != str(value) for row in rows for value in row)
     clock.now += WEEK + 1
     assert await left(store) == (0, 0)
+    await store.forget_old(chats=0, feedback=0, events=0, notes=0)
+    assert await store._all("SELECT * FROM leftovers") == []
 
 
 # Roles that are remembered, and the log

@@ -126,6 +126,14 @@ class TestDatasets:
             await store.delete_dataset("datos1", ANA)
         await store.request_cancel(job.id, ANA)
         assert (await store.delete_dataset("datos1", ANA)).id == "datos1"
+
+    async def test_kept_apart_to_measure_with_cannot_be_deleted_either(self, store):
+        kept = await store.add_dataset(dataset(id="aparte", name="aparte"))
+        job = await submit(store, validation_path=kept.path)
+        with pytest.raises(WrongState, match="Mi modelo"):
+            await store.delete_dataset("aparte", ANA)
+        await store.request_cancel(job.id, ANA)
+        await store.delete_dataset("aparte", ANA)
         assert await store.datasets(ANA) == []
 
 
