@@ -14,7 +14,7 @@ from bot.bases import check_offered
 from bot.datasets import has_open_secrets, look_again
 from bot.doubts import circumstances, odd_values
 from bot.drafts import Draft, save_draft
-from bot.errors import NotFound, WrongState
+from bot.errors import LimitReached, NotFound, WrongState
 from bot.limits import Limits, Usage, seconds_left
 from bot.members import allowance, limits_for, may_train
 from bot.records import Dataset, Job, Owner
@@ -221,18 +221,22 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
     limits = await may_train(services, draft.owner, seconds)
     validation_path = await _validation_path(services, dataset)
     await save_draft(services, draft.model_copy(update={"state": "confirming"}))
-    job = await services.store.submit_job(
-        owner=draft.owner,
-        name=draft.name,
-        dataset=dataset,
-        base_id=draft.base_id,
-        recipe=draft.recipe,
-        validation_path=validation_path,
-        parent_adapter=draft.parent_adapter,
-        channel_id=channel_id,
-        estimated_seconds=seconds,
-        limits=limits,
-    )
+    try:
+        job = await services.store.submit_job(
+            owner=draft.owner,
+            name=draft.name,
+            dataset=dataset,
+            base_id=draft.base_id,
+            recipe=draft.recipe,
+            validation_path=validation_path,
+            parent_adapter=draft.parent_adapter,
+            channel_id=channel_id,
+            estimated_seconds=seconds,
+            limits=limits,
+        )
+    except LimitReached:  # another of theirs was quicker: this one can still be made smaller, or discarded
+        await save_draft(services, draft.model_copy(update={"state": "open"}))
+        raise
     await save_draft(services, draft.model_copy(update={"state": "confirmed", "job_id": job.id}))
     return job
 
@@ -255,7 +259,14 @@ async def repeat(services: Services, job_id: str, owner: Owner, *, seed: int | N
     dataset = await _usable_dataset(services, old.dataset_id, owner)
     seconds = await _promised_seconds(services, dataset, old.request.base_id, recipe)
     limits = await may_train(services, owner, seconds)
-    return await services.store.repeat_job(job_id, owner, recipe, estimated_seconds=seconds, limits=limits)
+    return await services.store.repeat_job(
+        job_id,
+        owner,
+        recipe,
+        validation_path=await _validation_path(services, dataset),
+        estimated_seconds=seconds,
+        limits=limits,
+    )
 
 
 async def resume(services: Services, job_id: str, owner: Owner) -> Job:

@@ -87,10 +87,14 @@ class JobRows(Database):
         owner: Owner,
         recipe: Recipe | None = None,
         *,
+        validation_path: str | None = None,
         estimated_seconds: float | None = None,
         limits: Limits | None = None,
     ) -> Job:
-        """A new job like an old one, perhaps with another recipe. Raises NotFound and LimitReached."""
+        """A new job like an old one, perhaps with another recipe. Raises NotFound and LimitReached.
+
+        `validation_path`: rows kept apart to measure with, as they are now; those of the old job may be deleted.
+        """
         old = await self.job(job_id, owner)
         fresh = new_id()
         changes = {
@@ -99,6 +103,7 @@ class JobRows(Database):
             "resume": False,
             "adapter_name": adapter_name(old.name, fresh, 1),
             "recipe": recipe or old.request.recipe,
+            "validation_path": validation_path,
         }
         request = old.request.model_copy(update=changes)
         async with self.transaction() as tx:

@@ -305,6 +305,22 @@ async def test_repeating_twice_gives_one_job(services: Services, draft_of: Any) 
     assert (await training.repeat(services, job.id, ANA, seed=7)).id != first.id
 
 
+async def test_repeating_does_not_ask_for_rows_kept_apart_that_were_deleted_since(
+    services: Services, draft_of: Any, dataset_of: Any
+) -> None:
+    kept = await dataset_of(ANA, "aparte")
+    dataset = await dataset_of(ANA, "todo")
+    await services.store.update_dataset(replace(dataset, validation_id=kept.id))
+    job = await failed(services, await draft_of(dataset=dataset), "diverged")
+    assert job.request.validation_path == kept.path
+    assert (await training.repeat(services, job.id, ANA, seed=7)).request.validation_path == kept.path
+    for again in await services.store.jobs(ANA):
+        if not again.state.terminal:
+            await services.store.request_cancel(again.id)
+    await services.store.delete_dataset(kept.id, ANA)
+    assert (await training.repeat(services, job.id, ANA)).request.validation_path is None
+
+
 async def test_few_examples_and_warnings_are_said(services: Services, draft_of: Any, dataset_of: Any) -> None:
     dataset = await dataset_of(ANA, "poco", usable=12, verdict="warnings")
     notes = " ".join((await training.plan(services, await draft_of(dataset=dataset))).notes)
