@@ -115,9 +115,9 @@ class CompareCog(commands.Cog):
     async def begin(self, interaction: discord.Interaction, message: str, voices: Sequence[Voice]) -> None:
         """Show a comparison as the answer to `interaction` and let it grow. Raises BadInput, Unwelcome."""
         contest, order = comparisons.shuffled(message, voices)
-        await _chat(interaction).spend(owner_of(interaction), len(order))
         moderation, guild_id = self.services.moderation, owner_of(interaction).guild_id
         await moderation.admit_quickly(contest.message, guild_id)
+        await _chat(interaction).spend(owner_of(interaction), len(order))
         private = not all(voice.public for voice in voices) and not _is_private(interaction.channel)
         await interaction.response.defer(ephemeral=private, thinking=True)
         await moderation.admit(contest.message, guild_id)
