@@ -3,9 +3,9 @@ ALTER TABLE datasets ADD COLUMN consent_version TEXT;
 ALTER TABLE datasets ADD COLUMN licence TEXT;
 UPDATE datasets SET consent_version = '1' WHERE consent_at IS NOT NULL;
 
--- When somebody last wrote in a conversation.
+-- When somebody last wrote in a conversation; of older ones nobody knows, so their time begins now.
 ALTER TABLE chats ADD COLUMN used_at REAL;
-UPDATE chats SET used_at = created_at;
+UPDATE chats SET used_at = CAST(strftime('%s', 'now') AS REAL);
 
 -- When the owner was told that it will be deleted for not being used; NULL: not yet.
 ALTER TABLE datasets ADD COLUMN warned_at REAL;

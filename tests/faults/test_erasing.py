@@ -137,7 +137,8 @@ def in_redis(stage: Stage, words: list[str]) -> list[str]:
         for key in client.scan_iter("*"):
             if key == b"afina:erased":
                 continue  # ids of jobs, so that workers clear their disks
-            kind = client.type(key)
+            if (kind := client.type(key)) == b"none":
+                continue  # it ran out since it was listed
             values: Any = {
                 b"string": lambda key: [client.get(key)],
                 b"hash": lambda key: [*client.hgetall(key).items()],
