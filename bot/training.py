@@ -122,6 +122,7 @@ async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
     await check_offered(services, owner.guild_id, old.request.base_id)
     await may_train(services, owner, 0.0)
     dataset = await _usable_dataset(services, old.dataset_id, owner)
+    await _check_parent(services, old.request.parent_adapter, owner)
     models = [model.name for model in await services.store.models(owner) if model.owner == owner]
     draft = Draft(
         id=secrets.token_hex(8),
@@ -256,6 +257,7 @@ async def repeat(services: Services, job_id: str, owner: Owner, *, seed: int | N
         same = (job.name, job.dataset_id, request.base_id, request.recipe, request.parent_adapter) == wanted
         if same and not job.state.terminal:
             return job
+    await _check_parent(services, old.request.parent_adapter, owner)
     dataset = await _usable_dataset(services, old.dataset_id, owner)
     seconds = await _promised_seconds(services, dataset, old.request.base_id, recipe)
     limits = await may_train(services, owner, seconds)
@@ -274,6 +276,14 @@ async def resume(services: Services, job_id: str, owner: Owner) -> Job:
     return await services.store.resume_job(
         job_id, owner, limits=await limits_for(services.settings, services.store, owner)
     )
+
+
+async def _check_parent(services: Services, adapter: str | None, owner: Owner) -> None:
+    """Raises NotFound when the model that a job continued has been deleted since."""
+    if adapter and all(model.adapter_name != adapter for model in await services.store.models(owner)):
+        raise NotFound(
+            "El modelo del que partía ese entrenamiento ya no está.", hint="Empieza otro desde la base con /afinar."
+        )
 
 
 async def _promised_seconds(services: Services, dataset: Dataset, base_id: str, recipe: Recipe) -> float:

@@ -321,6 +321,15 @@ async def test_repeating_does_not_ask_for_rows_kept_apart_that_were_deleted_sinc
     assert (await training.repeat(services, job.id, ANA)).request.validation_path is None
 
 
+async def test_a_job_that_continued_a_model_which_is_gone_is_not_repeated_in_vain(
+    services: Services, draft_of: Any
+) -> None:
+    job = await failed(services, (await draft_of()).model_copy(update={"parent_adapter": "poeta-de-antes"}), "diverged")
+    for once_more in (training.repeat, training.draft_again):
+        with pytest.raises(NotFound, match="del que partía"):
+            await once_more(services, job.id, ANA)
+
+
 async def test_few_examples_and_warnings_are_said(services: Services, draft_of: Any, dataset_of: Any) -> None:
     dataset = await dataset_of(ANA, "poco", usable=12, verdict="warnings")
     notes = " ".join((await training.plan(services, await draft_of(dataset=dataset))).notes)
