@@ -241,7 +241,6 @@ def plain(folder: Path, epochs: int) -> None:
     shutil.rmtree(folder / "cache")
 
     from jobs.dataset import read_examples
-    from jobs.gpu.batches import IGNORED
     from jobs.gpu.chat import ChatEncoder
     from jobs.gpu.evaluate import measure_loss
 
@@ -250,8 +249,8 @@ def plain(folder: Path, epochs: int) -> None:
         0
     ]
     rows = encoder.encode(list(read_examples(folder / "train.jsonl")))
-    theirs = [(row["input_ids"], row["assistant_masks"]) for row in trainer.train_dataset]
-    assert theirs == [(row.input_ids, [int(label != IGNORED) for label in row.labels]) for row in rows]
+    theirs = [(row["input_ids"], row["labels"]) for row in trainer.train_dataset]
+    assert theirs == [(row.input_ids, row.labels) for row in rows]
     tokens = sum(len(row.input_ids) for row in rows) * epochs
     steps = clock.steps
     print(json.dumps(result(steps[0], steps[-1], len(steps), tokens, prepared[0], len(rows), loss)))
