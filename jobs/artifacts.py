@@ -55,10 +55,6 @@ class Artifacts:
         self._cache = cache
 
     @property
-    def is_local(self) -> bool:
-        return self._folder is not None
-
-    @property
     def folder(self) -> Path | None:
         """The root as a folder of this machine; None for an object store."""
         return self._folder

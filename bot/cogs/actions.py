@@ -55,11 +55,6 @@ async def admit(interaction: discord.Interaction) -> bool:
     return bool(await interaction.client.admit(interaction))  # type: ignore[attr-defined]
 
 
-def is_owner(interaction: discord.Interaction, owner: Owner) -> bool:
-    """Whether the person behind `interaction` is `owner`. In direct messages there is no server to compare."""
-    return interaction.user.id == owner.user_id and interaction.guild_id in (None, owner.guild_id)
-
-
 class Action(discord.ui.DynamicItem[discord.ui.Button[Any]], template="afina:none"):
     """A button that does `run` on the thing called `id`."""
 
