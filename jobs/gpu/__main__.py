@@ -13,8 +13,12 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.gpu.engine.options import add_arguments as add_engine_arguments
+
+if TYPE_CHECKING:
+    from jobs.contract import TrainRequest, WorkerInfo
 
 # Before any library is imported: workers and engines are offline, and looking for a GPU must not initialise it.
 ENVIRONMENT = {
@@ -118,7 +122,7 @@ def run_worker(args: argparse.Namespace) -> int:
     return work(args.redis, info=describe(args.name, args.labels), environment=environment, burst=args.burst)
 
 
-def describe(name: str | None, labels: str):  # noqa: ANN201 - WorkerInfo, imported late
+def describe(name: str | None, labels: str) -> WorkerInfo:
     """What this machine offers, found without initialising a GPU."""
     from jobs.contract import WorkerInfo
     from jobs.gpu.device import describe_device
@@ -212,7 +216,7 @@ def run_train(args: argparse.Namespace) -> int:
     return 0
 
 
-def help_to_train(request, args: argparse.Namespace) -> int:  # noqa: ANN001 - TrainRequest, imported late
+def help_to_train(request: TrainRequest, args: argparse.Namespace) -> int:
     """A process beside the first one, started by `accelerate launch` or `torchrun`: it trains, and says nothing.
 
     The first process alone tells, evaluates and publishes.

@@ -156,13 +156,7 @@ class ChatEncoder:
     def _render(
         self, messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]], *, answer_next: bool = False
     ) -> str:
-        return render_jinja_template(
-            [messages],
-            tools=list(tools) or None,
-            chat_template=self.template,
-            add_generation_prompt=answer_next,
-            **self._special,
-        )[0][0]
+        return _rendered([messages], tools, self.template, self._special, add_generation_prompt=answer_next)[0][0]
 
     def _whole(self, example: Example) -> tuple[str, list[Span]]:
         text = self._break_controls(example.text, self._control)
@@ -182,12 +176,8 @@ class ChatEncoder:
         chats = [[self._guarded(message.to_dict()) for message in example.messages] for example in examples]
         if self.training_template is None:
             return [self._marked_by_prefix(*each) for each in zip(chats, examples, strict=True)]
-        texts, spans = render_jinja_template(
-            chats,
-            tools=list(examples[0].tools) or None,
-            chat_template=self.training_template,
-            return_assistant_tokens_mask=True,
-            **self._special,
+        texts, spans = _rendered(
+            chats, examples[0].tools, self.training_template, self._special, return_assistant_tokens_mask=True
         )
         results = []
         for example, chat, text, found in zip(examples, chats, texts, spans, strict=True):
@@ -238,6 +228,19 @@ class ChatEncoder:
                 offset += len(piece)
             results.append((ids, spans))
         return results
+
+
+def _rendered(
+    chats: Sequence[Sequence[dict[str, Any]]],
+    tools: Sequence[dict[str, Any]],
+    template: str,
+    special: dict[str, str],
+    **options: bool,
+) -> tuple[list[str], list[list[Span]]]:
+    """(texts, spans of what the template marks as generated); transformers declares one string."""
+    render: Any = render_jinja_template
+    texts, spans = render(chats, tools=list(tools) or None, chat_template=template, **options, **special)
+    return texts, spans
 
 
 def _training_template(tokenizer: PreTrainedTokenizerBase) -> str | None:

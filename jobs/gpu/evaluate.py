@@ -136,7 +136,7 @@ def few_shots(encoder: ChatEncoder, train: Sequence[Example], rows: Sequence[Exa
     order = random.Random(seed).sample(usable, len(usable))
     labels = scores.find_labels([e.answer for e in usable])
     if labels:
-        first = {}
+        first: dict[str, Example] = {}
         for example in order:
             first.setdefault(scores.normalise(example.answer), example)
         shots = [first[label] for label in labels[:8] if label in first]

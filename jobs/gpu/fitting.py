@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback
-from trl import SFTConfig
+from trl.trainer.sft_config import SFTConfig
 
 from jobs.contract import Method, Objective, Recipe
 from jobs.errors import DoesNotFit

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from jobs.artifacts import Artifacts
@@ -97,10 +98,11 @@ def _write(draft: Path, name: str, adapter: Path, base: Base, folder: Path) -> N
         check_same(before, _next_token(models.load_model(draft, device=torch.device("cpu"), dtype="auto"), tokenizer))
 
 
-def _next_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+def _next_token(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     """Logits (vocabulary) of the first token of an answer."""
     ids = torch.tensor([ChatEncoder(tokenizer).prompt(TRIED_WITH)])
-    return model(input_ids=ids, use_cache=False).logits[0, -1].float()
+    logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits[0, -1].float()
 
 
 def check_same(before: torch.Tensor, after: torch.Tensor) -> None:

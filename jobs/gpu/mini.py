@@ -89,7 +89,8 @@ def build(
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.convert_tokens_to_ids(END), pad_token_id=tokenizer.pad_token_id, max_new_tokens=128
     )
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16()
+    model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
 

@@ -105,7 +105,7 @@ def load_model(
             bnb_4bit_compute_dtype=options["dtype"],
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
@@ -119,7 +119,8 @@ def load_model(
         raise BaseNotAvailable(
             f"Los archivos de ese modelo base no se pueden leer ({type(error).__name__})."
         ) from error
-    return model.eval()
+    model.eval()
+    return model
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool = False) -> PeftModel:

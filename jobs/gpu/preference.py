@@ -13,7 +13,10 @@ from typing import Any
 
 from peft import PeftModel
 from transformers import Trainer
-from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
 
 from jobs.contract import Objective, Recipe
 from jobs.dataset.example import Example, Kind, Message
@@ -150,12 +153,12 @@ def preference_trainer(
     if REFERENCE in model.peft_config:  # of a trainer before this one
         model.delete_adapter(REFERENCE)
     if recipe.objective is Objective.DPO:
-        config = DPOConfig(**arguments, beta=recipe.beta, max_length=recipe.max_length)
-        trainer: Trainer = TokenisedDPOTrainer(model=model, args=config, **given)
+        dpo = DPOConfig(**arguments, beta=recipe.beta, max_length=recipe.max_length)
+        trainer: Trainer = TokenisedDPOTrainer(model=model, args=dpo, **given)
     else:
         arguments = arguments | {"per_device_train_batch_size": max(2, recipe.batch_size)}
-        config = KTOConfig(**arguments, beta=recipe.beta, max_length=recipe.max_length)
-        trainer = TokenisedKTOTrainer(model=model, args=config, **given)
+        kto = KTOConfig(**arguments, beta=recipe.beta, max_length=recipe.max_length)
+        trainer = TokenisedKTOTrainer(model=model, args=kto, **given)
     if not continued:  # a new adapter starts as the base: switching it off is the reference
         model.delete_adapter(REFERENCE)
     return trainer

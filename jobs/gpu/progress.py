@@ -149,6 +149,7 @@ class ProgressCallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not state.is_world_process_zero:
             return  # one of several processes writes the checkpoint, and only that one knows when it is whole
+        assert args.output_dir is not None
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         checkpoints.complete(folder, step=state.global_step, epoch=state.epoch or 0.0)
         self._progress.emit(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from jobs.attempt import EVENTS_FILE, read_event_file
 from jobs.catalog import Base
-from jobs.contract import Evaluation, Event, EventType, Metrics, Objective, Score, TrainRequest, Verdict
+from jobs.contract import Evaluation, Event, EventType, Interval, Metrics, Objective, Score, TrainRequest, Verdict
 
 # The columns of OpenAI's result files, so that existing notebooks read them.
 RESULT_COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -39,7 +39,7 @@ def write_adapter(
     config.base_model_name_or_path = base.repo or base.id
     config.revision = revision
     model.save_pretrained(
-        folder, safe_serialization=True, save_embedding_layers=False, selected_adapters=[model.active_adapter]
+        str(folder), safe_serialization=True, save_embedding_layers=False, selected_adapters=[model.active_adapter]
     )
     tokenizer.save_pretrained(folder)
     measured = [Metrics.model_validate(event.data) for event in events if event.type is EventType.METRICS]
@@ -145,10 +145,12 @@ def _evaluation_lines(evaluation: Evaluation | None) -> list[str]:
     return lines
 
 
-def _value(name: str):  # noqa: ANN202 - a reader of one figure of a score
+def _value(name: str) -> Callable[[Score], float | None]:
+    """A reader of one figure of a score."""
+
     def read(score: Score) -> float | None:
-        found = getattr(score, name)
-        return found.value if hasattr(found, "value") else found
+        found: Interval | float | None = getattr(score, name)
+        return found.value if isinstance(found, Interval) else found
 
     return read
 

@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
+from numpy.typing import NDArray
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from jobs.contract import Interval
 
@@ -118,7 +120,7 @@ def chrf_interval(answers: Sequence[str], expected: Sequence[str]) -> Interval:
     )
 
 
-def _resamples(count: int) -> np.ndarray:
+def _resamples(count: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, count, size=(RESAMPLES, count))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rq.timeouts import BaseTimeoutException
 from transformers import TrainerCallback
-from transformers.integrations import INTEGRATION_TO_CALLBACK
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from peft import PeftModel
 from rq.timeouts import BaseTimeoutException
 
+from jobs.artifacts import Artifacts
 from jobs.attempt import Control, EventWriter, attempt_folder
 from jobs.catalog import load_catalog
 from jobs.contract import EventType, Method, Objective, Phase, Recipe, TrainRequest, TrainResult
@@ -46,26 +47,8 @@ DATA, ARTIFACTS, REDIS = "AFINA_WORK_DATA", "AFINA_WORK_ARTIFACTS", "AFINA_WORK_
 TRACKERS = "AFINA_WORK_TRACKERS"  # comma-separated
 
 
-class Published(Protocol):
-    """What the artifact store says about a published adapter."""
-
-    path: str
-    sha256: str
-    bytes: int
-
-
-class Artifacts(Protocol):
-    """The part of `jobs.artifacts.Artifacts` that a job needs."""
-
-    def local(self, path: str) -> Path: ...
-    def adapter(self, name: str) -> Path: ...
-    def publish_adapter(self, name: str, folder: Path, *, details: dict[str, Any] | None = None) -> Published: ...
-
-
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """The RQ job. Returns the TrainResult as JSON; raises an AfinaError after its event was written."""
-    from jobs.artifacts import Artifacts as Store
-
     asked = TrainRequest.model_validate(request)
     data = Path(os.environ[DATA])
     redis_url = os.environ.get(REDIS)
@@ -75,7 +58,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         control = Control(redis_url, asked.job_id, asked.attempt)
         # What comes from an object store goes with the job: people's data stay on no worker.
         with TemporaryDirectory(dir=work, prefix=".artifacts-") as cache:
-            store = Store(os.environ[ARTIFACTS], cache=Path(cache))
+            store = Artifacts(os.environ[ARTIFACTS], cache=Path(cache))
             result = attempt(
                 asked, data=data, artifacts=store, work=work, emit=events.emit, control=control, trackers=trackers
             )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from jobs.gpu.batches import IGNORED
 

@@ -105,7 +105,7 @@ _UNSERVED = {
 class Place:
     """What an adapter has to fit."""
 
-    sites: Mapping[str, nn.Module]  # the linear layers of the base, by dotted name
+    sites: Mapping[str, nn.Linear]  # the linear layers of the base, by dotted name
     max_rank: int
     device: torch.device
     dtype: torch.dtype
@@ -196,7 +196,7 @@ class _Site:
         return out
 
 
-def _dense(layer: nn.Module) -> Tensor:
+def _dense(layer: nn.Linear) -> Tensor:
     """The weight of a layer [out, in], whatever it is kept in.
 
     On a processor bitsandbytes packs 4-bit weights anew when they are first used, and cannot unpack them then: there
@@ -207,7 +207,8 @@ def _dense(layer: nn.Module) -> Tensor:
         with torch.inference_mode():
             columns = layer.forward(torch.eye(layer.in_features, dtype=torch.float32))
         return (columns if layer.bias is None else columns - layer.bias).T
-    return dequantize_module_weight(layer).detach()
+    dense: Tensor = dequantize_module_weight(layer)
+    return dense.detach()
 
 
 def _scaling(site: str, config: Mapping[str, Any], *, rank: int) -> float:

@@ -12,7 +12,7 @@ import gc
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ class Engine:
                 base.prompters[known.folder] = await asyncio.to_thread(base.prompter_in, known.folder)
         return Target(base, adapter, base.prompters[known.folder])
 
-    async def generate(self, target: Target, prompt: list[int], sampling: Sampling) -> AsyncIterator[Piece]:
+    async def generate(self, target: Target, prompt: list[int], sampling: Sampling) -> AsyncGenerator[Piece]:
         """Stream an answer. Closing the iterator cancels the request.
 
         Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from jobs.gpu.engine.engine import Engine, Piece, Target
@@ -26,12 +26,12 @@ class Figures:
         self._ended: Counter[tuple[str, str]] = Counter()
         self._first: dict[str, list[float]] = {}  # for each base: how many up to each limit, and above, and their sum
 
-    async def counted(self, target: Target, prompt: int, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    async def counted(self, target: Target, prompt: int, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[Piece]:
         """`pieces` of an answer, unchanged. `prompt`: tokens that were read for it."""
         base, started, tokens, finish = target.base.id, time.perf_counter(), 0, "abort"
         self._running[base] += 1
         try:
-            async with aclosing(pieces):  # type: ignore[type-var]
+            async with aclosing(pieces):
                 async for piece in pieces:
                     if not tokens and piece.tokens:
                         self._prompt[base] += prompt

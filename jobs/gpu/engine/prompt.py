@@ -44,7 +44,8 @@ class Prompter:
 
     @property
     def eos(self) -> int | None:
-        return self.tokenizer.eos_token_id
+        eos: int | None = self.tokenizer.eos_token_id
+        return eos
 
     def chat(self, messages: Sequence[Mapping[str, Any]], template: Mapping[str, Any] | None = None) -> list[int]:
         """Token ids of a conversation that the assistant is to continue. `template`: values for its chat template.
@@ -72,10 +73,12 @@ class Prompter:
     def text(self, prompt: str) -> list[int]:
         """Token ids of a bare text, with the tokens that the model wants at its beginning."""
         with self._lock:
-            return self.tokenizer.encode(prompt, add_special_tokens=True)
+            ids: list[int] = self.tokenizer.encode(prompt, add_special_tokens=True)
+        return ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
 
     def _defused(self, message: Mapping[str, Any], cut: str) -> str:
         # A model's own earlier answer may hold its marks of reasoning; a person's words may not.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -17,7 +17,9 @@ from jobs.gpu.engine import protocol
 from jobs.gpu.engine.engine import GenerationFailed, Piece
 
 
-async def whole(request: Request, pieces: AsyncIterator[Piece], answer: protocol.Answer, prompt: int) -> dict[str, Any]:
+async def whole(
+    request: Request, pieces: AsyncGenerator[Piece], answer: protocol.Answer, prompt: int
+) -> dict[str, Any]:
     """The complete answer; generation ends early if the client goes away."""
     collecting = asyncio.ensure_future(_collect(pieces))
     leaving = asyncio.ensure_future(_gone(request))
@@ -34,7 +36,7 @@ async def whole(request: Request, pieces: AsyncIterator[Piece], answer: protocol
     return answer.whole(text, last.finish or "stop", protocol.usage(prompt, last.tokens, last.cached))
 
 
-async def _collect(pieces: AsyncIterator[Piece]) -> tuple[str, Piece]:
+async def _collect(pieces: AsyncGenerator[Piece]) -> tuple[str, Piece]:
     texts = []
     async with aclosing(pieces):
         async for piece in pieces:
@@ -49,8 +51,8 @@ async def _gone(request: Request) -> None:
 
 
 async def lines(
-    first: Piece, pieces: AsyncIterator[Piece], answer: protocol.Answer, prompt: int, *, with_usage: bool
-) -> AsyncIterator[str]:
+    first: Piece, pieces: AsyncGenerator[Piece], answer: protocol.Answer, prompt: int, *, with_usage: bool
+) -> AsyncGenerator[str]:
     """Server-sent events of one answer; closing them cancels it."""
     async with aclosing(pieces):
         piece = first
