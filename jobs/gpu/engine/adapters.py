@@ -20,6 +20,8 @@ from peft.utils.integrations import dequantize_module_weight
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from jobs.gpu.engine.packed import PackedLinear
+
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 MAX_FILE = 4 * 2**30  # bytes of weights
@@ -202,6 +204,8 @@ def _dense(layer: nn.Linear) -> Tensor:
     On a processor bitsandbytes packs 4-bit weights anew when they are first used, and cannot unpack them then: there
     the layer itself is asked, past the hooks.
     """
+    if isinstance(layer, PackedLinear):
+        return layer.dense()
     weight = layer.weight
     if weight.device.type == "cpu" and type(weight).__name__ == "Params4bit":
         with torch.inference_mode():

@@ -19,12 +19,15 @@ from torch import Tensor
 from jobs.gpu.engine.adapters import Adapter
 from jobs.gpu.engine.cache import Row, RowCache
 from jobs.gpu.engine.lora import LoraRows, linear_sites
+from jobs.gpu.engine.packed import pack
 from jobs.gpu.engine.prefill import Reading, read_together
 from jobs.gpu.engine.prefix import PrefixStore
 from jobs.gpu.engine.sampling import Sampling, choose
 
 # What a process with torch takes beside its models: the CUDA context and its kernels; libraries.
 _RUNTIME = {"cuda": 700 * 2**20, "cpu": 500 * 2**20, "mps": 500 * 2**20}
+
+_SLACK = 16  # tokens of padding that cost less than another pass
 
 
 @dataclass(kw_only=True, eq=False)
@@ -71,6 +74,7 @@ class Batch:
         prefill_chunk: int = 512,
         prefix_tokens: int = 16384,
     ) -> None:
+        pack(model)
         self.model = model
         self.sites = linear_sites(model)
         self.max_rows = max_rows
@@ -108,9 +112,10 @@ class Batch:
     def admit(self, waiting: Sequence[Request], cells: int) -> list[Request]:
         """Which of the waiting requests may join now: rows are free and `cells` (rows x columns) suffice.
 
-        In order, but for long prompts: one is read at a time, and shorter ones may overtake the next. Those chosen
-        share one padded pass over what is new in each, so it stays below a number of tokens, and the shortest is at
-        least half as long as the longest. The first one always goes if the batch is empty.
+        The first one that waits goes first, with those of about its length: they share one padded pass over what is
+        new in each, so it stays below a number of tokens, and no row is padded by more than a quarter (a few tokens do
+        not matter: another pass costs more). Of long prompts one is read at a time, and shorter ones may overtake the
+        next. The first one always goes if the batch is empty.
         """
         chosen: list[Request] = []
         lengths: list[int] = []
@@ -127,8 +132,8 @@ class Batch:
                     return [request]
                 continue
             count, most, least = len(chosen) + 1, max([*lengths, new]), min([*lengths, new])
-            if chosen and (count * most > self._prefill_tokens or 2 * least < most):
-                break
+            if chosen and (count * most > self._prefill_tokens or most - least > max(_SLACK, most // 4)):
+                continue
             chosen.append(request)
             lengths.append(new)
         return chosen
