@@ -21,6 +21,7 @@ _PART = re.compile(r"[^\W_]+")
 _LETTERS_DIGITS = re.compile(r"^([a-z]{2,})(\d+[a-z]?)$")
 _LONG_REPEAT = re.compile(r"([a-z])\1{2,}")
 _FOLDED_ION = re.compile(r"(?<=[cstxg])ion$")
+_ENGLISH_PLURAL = re.compile(r"(?<=[a-z]{2}[bcdfghjklmnpqrtvwxz])s$|(?<=^[cgtn]pu)s$")  # «tokens», «GPUs»
 
 
 # What nearly every text needs; anything else goes the long way through Unicode.
@@ -110,8 +111,8 @@ class Analyzer:
         if not (word.isalpha() and word.isascii()):
             return word
         with self._lock:  # a Snowball stemmer must not be used by two threads at once
-            # Snowball knows «-ción», not the folded «-cion».
-            return fold(self._stemmer.stemWord(_FOLDED_ION.sub("ión", word)))
+            # Snowball knows «-ción», not the folded «-cion», and no plural without a vowel.
+            return fold(self._stemmer.stemWord(_FOLDED_ION.sub("ión", _ENGLISH_PLURAL.sub("", word))))
 
     def stems(self, text: str) -> list[str]:
         """Stems without stop words; the order is kept."""

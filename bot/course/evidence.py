@@ -26,10 +26,12 @@ class Signs:
     described: float = 0.38  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
     most: float = 2.0
+    lone: float = 0.55  # what a description counts that a single word meets; it is often chance
     familiar: float = 0.12  # another word that the course uses
     headline: float = 0.7  # the same, when a title or heading uses it
     jargon: float = 0.85  # the same, when the course writes it like jargon
     foreign: float = -1.8  # a word of another subject
+    mixed: float = -1.6  # the same, beside a concept of the field («¿cuánto cuesta LoRA?»)
     unknown: float = -1.1
     absent: float = -1.6  # a named concept that the course never mentions
     person: float = -2.6  # who somebody is, who founded something
@@ -48,7 +50,12 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
         concept not in query.weak and concept not in here and not concept.startswith(PLAIN) for concept in query.named
     )
     described = max(
-        (score for concept, score in query.described.items() if index.frequency.get(CONCEPT + concept)), default=0.0
+        (
+            score * (signs.lone if concept in query.lone else 1.0)
+            for concept, score in query.described.items()
+            if index.frequency.get(CONCEPT + concept)
+        ),
+        default=0.0,
     )
     return (
         signs.strong * min(strong, 2)
@@ -57,7 +64,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)
-        + _foreign(query, index, signs)
+        + _foreign(query, index, signs, strong=strong)
         + signs.unknown * len(query.unknown)
         + signs.absent * absent
         + sum(weight for aim, weight in _against(signs).items() if aim in query.aims)
@@ -79,8 +86,9 @@ def _familiar(stem: str, index: Index, signs: Signs) -> float:
     return signs.headline if stem in index.headline else signs.familiar
 
 
-def _foreign(query: Query, index: Index, signs: Signs) -> float:
+def _foreign(query: Query, index: Index, signs: Signs, *, strong: int) -> float:
     """Words of another subject, unless a heading of this course is about just that: a server's «Horario de clases»."""
     asked, foreign = query.tokens.keys(), set(query.foreign)
     here = bool(foreign) and any(foreign <= heading and len(heading & asked) >= 2 for heading in index.headings)
-    return (signs.headline if here else signs.foreign) * len(foreign)
+    weight = signs.headline if here else signs.mixed if strong else signs.foreign
+    return weight * len(foreign)

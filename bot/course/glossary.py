@@ -84,9 +84,10 @@ class Glossary:
             taken.update(*(places for *_, places in free)) if free and size else None
         return [(concept, places) for _, concept, places in sorted(kept, key=lambda hit: hit[0])]
 
-    def described(self, stems: Sequence[str]) -> dict[str, float]:
-        """Concepts whose everyday description meets these stems: id → BM25 score."""
+    def described(self, stems: Sequence[str]) -> tuple[dict[str, float], Counter[str]]:
+        """Concepts whose everyday description meets these stems: id → BM25 score, and id → how many stems met it."""
         scores: dict[str, float] = defaultdict(float)
+        met: Counter[str] = Counter()
         postings, lengths, mean = self._descriptions
         for stem in set(stems):
             entries = postings.get(stem, {})
@@ -94,7 +95,8 @@ class Glossary:
             for concept, count in entries.items():
                 norm = count + K1 * (1 - B + B * lengths[concept] / mean)
                 scores[concept] += idf * count * (K1 + 1) / norm
-        return dict(scores)
+                met[concept] += 1
+        return dict(scores), met
 
     @cached_property
     def _descriptions(self) -> tuple[dict[str, dict[str, int]], dict[str, int], float]:

@@ -7,7 +7,7 @@ those are known words.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ class Weights:
     concepts: int = 5  # how many described concepts at most
     enough: float = 7.0  # score of a description that counts in full
     sharp: float = 2.0  # how fast a weaker description loses weight
+    lone: float = 0.5  # the same for a description that a single word meets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,7 @@ class Query:
     weak: frozenset[str]  # those of them named by a single word that everyday life uses too
     plain: int  # plain words of the field that it says, everyday ones not counted
     described: dict[str, float]  # concept ids that the question only describes → score of the description
+    lone: frozenset[str]  # those of them whose description a single word of the question meets
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
@@ -71,6 +73,7 @@ class Reader:
             sound = _sound(word)
             self._by_sound[sound[0]][word] = sound
         self._known_stems = {analyzer.stem(word) for word in self._words}
+        self._stem_by_sound = {_sound(stem): stem for stem in sorted(self._known_stems) if len(stem) >= 4}
 
     def read(self, question: str) -> Query:
         weights, analyzer = self._weights, self._analyzer
@@ -102,8 +105,8 @@ class Reader:
         spent = used | guessed | foreign
         rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
-        described = self._described(rest, named)
-        self._add_concepts(tokens, named, described)
+        described, met = self._described(rest, named)
+        self._add_concepts(tokens, named, described, met)
         left = {
             kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
         }
@@ -114,6 +117,7 @@ class Reader:
             weak=weak,
             plain=len(self._plain_words(found, sequence)),
             described=described,
+            lone=frozenset(concept for concept in described if met[concept] == 1),
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
@@ -146,12 +150,14 @@ class Reader:
             return "familiar"
         return None if stem in self._glossary.everyday else "unknown"
 
-    def _described(self, stems: list[str], named: tuple[str, ...]) -> dict[str, float]:
-        scores = self._glossary.described(stems)
+    def _described(self, stems: list[str], named: tuple[str, ...]) -> tuple[dict[str, float], Counter[str]]:
+        scores, met = self._glossary.described(stems)
         best = sorted(scores.items(), key=lambda entry: -entry[1])
-        return dict([entry for entry in best if entry[0] not in named][: self._weights.concepts])
+        return dict([entry for entry in best if entry[0] not in named][: self._weights.concepts]), met
 
-    def _add_concepts(self, tokens: dict[str, float], named: tuple[str, ...], described: dict[str, float]) -> None:
+    def _add_concepts(
+        self, tokens: dict[str, float], named: tuple[str, ...], described: dict[str, float], met: Counter[str]
+    ) -> None:
         weights = self._weights
         top = max(described.values(), default=0.0)
         for concept in named:
@@ -159,7 +165,11 @@ class Reader:
             for near in self._glossary.concepts[concept].near:
                 tokens.setdefault(CONCEPT + near, weights.near)
         for concept, score in described.items():
-            weight = weights.described * (score / max(top, weights.enough)) ** weights.sharp
+            weight = (
+                weights.described
+                * (score / max(top, weights.enough)) ** weights.sharp
+                * (weights.lone if met[concept] == 1 else 1)
+            )
             tokens[CONCEPT + concept] = max(tokens.get(CONCEPT + concept, 0.0), weight)
 
     def _is_known(self, word: str, stem: str) -> bool:
@@ -170,7 +180,11 @@ class Reader:
     def _resolve(self, word: str, before: list[str]) -> tuple[str, float]:
         """The stem of a word, corrected when nobody knows the word, and how close the correction is (1: none)."""
         stem = self._analyzer.stem(word)
-        if not self._is_known(word, stem) and (corrected := self._correct(word, before)):
+        if self._is_known(word, stem):
+            return stem, 1.0
+        if same := self._stem_by_sound.get(_sound(stem)):  # «fucionan» sounds like a form of «fusionar»
+            return same, 1 - 0.5 / (len(word) + 1)
+        if corrected := self._correct(word, before):
             return self._analyzer.stem(corrected[0]), corrected[1]
         return stem, 1.0
 
@@ -199,7 +213,10 @@ class Reader:
         return best, 1 - (distance + 0.5) / (len(word) + 1)
 
 
-_SOUNDS = (("qu", "k"), ("ce", "se"), ("ci", "si"), ("ge", "je"), ("gi", "ji"), ("ll", "y"), ("h", ""))
+_SOUNDS = (
+    *(("qu", "k"), ("ce", "se"), ("ci", "si"), ("ge", "je"), ("gi", "ji"), ("ll", "y"), ("h", "")),
+    *(("nb", "mb"), ("nv", "mb"), ("np", "mp"), ("ing", "in")),  # «enbeding», «finetunin»
+)
 _SAME = str.maketrans({"v": "b", "c": "k", "q": "k", "z": "s", "x": "s", "w": "b"})
 
 
