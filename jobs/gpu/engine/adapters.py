@@ -46,7 +46,7 @@ class Adapter:
     name: str
     folder: Path
     rank: int  # the highest among its sites
-    # site (dotted name of the linear layer) -> (A [rank, in], B [out, rank] already multiplied by scaling and scale)
+    # site (dotted name of the linear layer) -> (A [rank, in], B^T [rank, out] already multiplied by scaling and scale)
     weights: Mapping[str, tuple[Tensor, Tensor]]
     # DoRA only: site -> what the layer's own product is multiplied by [out], magnitude / |W + scaling B A|
     scales: Mapping[str, Tensor] = field(default_factory=dict)
@@ -172,10 +172,10 @@ def _check_shapes(site: str, shapes: Mapping[str, tuple[int, ...]], place: Place
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Site:
-    """What an adapter does to one layer: scale * (W x) + b (a x)."""
+    """What an adapter does to one layer: scale * (W x) + b^T (a x)."""
 
     a: Tensor  # [rank, in]
-    b: Tensor  # [out, rank]
+    b: Tensor  # [rank, out], as it is stacked
     scale: Tensor | None  # [out]; None: plain LoRA, 1
 
     @classmethod
@@ -192,7 +192,11 @@ class _Site:
             weight = _dense(place.sites[site]).to(place.device, torch.float32)
             scale = parts["lora_magnitude_vector"].to(place.device, torch.float32) / (weight + b @ a).norm(dim=1)
             b = b * scale[:, None]
-        out = cls(a=a.to(place.dtype), b=b.to(place.dtype), scale=None if scale is None else scale.to(place.dtype))
+        out = cls(
+            a=a.to(place.dtype),
+            b=b.T.to(place.dtype).contiguous(),
+            scale=None if scale is None else scale.to(place.dtype),
+        )
         if not all(torch.isfinite(tensor).all() for tensor in (out.a, out.b, out.scale) if tensor is not None):
             raise AdapterRefused(f"'{site}' holds numbers that are not finite.")
         return out

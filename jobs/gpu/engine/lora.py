@@ -82,7 +82,7 @@ class LoraRows:
                 continue
             rank = pair[0].shape[0]
             a[row, :rank] = pair[0]
-            b[row, :rank] = pair[1].T
+            b[row, :rank] = pair[1]
             b[row, rank:].zero_()
         for site, scales in self._scales.items():
             scales[row] = adapter.scales.get(site, 1.0) if adapter else 1.0
@@ -161,7 +161,7 @@ class LoraRows:
                 pair = span.only.weights.get(site)
                 if pair is None:
                     return None
-                return _scaled(output, span.only.scales.get(site), module.bias) + (inputs[0] @ pair[0].T) @ pair[1].T
+                return _scaled(output, span.only.scales.get(site), module.bias) + (inputs[0] @ pair[0].T) @ pair[1]
             stack = self._stacks.get(site)
             if stack is None:
                 return None
