@@ -29,7 +29,10 @@ _FORMS: dict[Aim, tuple[str, ...]] = {
         r"|escribio|dirige|manda|is|was|are|were|invented|created|founded|owns|won|wrote|discovered)\b"
         r"(?! (?:el|la|the) (?:autor|autora|author)\b)" + _ABOUT_COURSE,
         r"\b(?:cuanto|how much)(?: dinero)? (?:gana|ganan|cobra|cobran) (?:un|una|el|la|los|las|al)\b",
-        r"^(?:que te gusta|te gusta|te gustaria|cual es tu|como te nombre|do you like)\b",
+        r"^(?:que te gusta|te gusta|te gustaria|cual es tu|como te nombre|do you like|te quiero|te amo|te odio)\b",
+        r"^(?:que )?(?:significa tu nombre|edad tienes)\b|^(?:donde vives|cuantos anos tienes|are you|sos|eres)\b"
+        r"(?! capaz| able)",
+        r"^(?:tienes|do you have) (?:sentimiento|alma|conciencia|familia|novi|pareja|hijo|amigo|hambre|miedo|feeling)",
     ),
     Aim.EXERCISE: (
         r"^(?:por favor )?(?:resuelv|despej|factoriz|simplific|deriva |integra |demuestra (?:el|la|que) )",
@@ -55,77 +58,20 @@ _FORMS: dict[Aim, tuple[str, ...]] = {
     ),
 }
 _PATTERNS = {aim: re.compile("|".join(forms)) for aim, forms in _FORMS.items()}
-_COURTESIES = frozenset(
-    [
-        "hola",
-        "holi",
-        "ola",
-        "buenas",
-        "buenos",
-        "buen",
-        "dias",
-        "dia",
-        "tardes",
-        "noches",
-        "noche",
-        "que",
-        "tal",
-        "como",
-        "estas",
-        "va",
-        "todo",
-        "bien",
-        "gracias",
-        "muchas",
-        "mil",
-        "muchisimas",
-        "genial",
-        "perfecto",
-        "vale",
-        "ok",
-        "okey",
-        "listo",
-        "entendido",
-        "saludos",
-        "adios",
-        "chao",
-        "chau",
-        "hasta",
-        "luego",
-        "nos",
-        "vemos",
-        "jaja",
-        "jajaja",
-        "jeje",
-        "a",
-        "todos",
-        "todas",
-        "amigos",
-        "gente",
-        "hi",
-        "hello",
-        "hey",
-        "thanks",
-        "thank",
-        "you",
-        "bye",
-        "good",
-        "morning",
-        "very",
-        "much",
-        "afina",
-        "bot",
-        "de",
-        "nada",
-    ]
+_COURTESY = re.compile(
+    r"hola|holi|ola|buenas|buenos|buen|dias|dia|tardes|noches|noche|tal|gracias|mil|muchisimas|"
+    r"genial|perfecto|vale|ok|okey|listo|entendido|saludos|adios|chao|chau|vemos|jaja|jajaja|"
+    r"jeje|amigos|crack|genio|genia|bro|profe|ayuda|respuesta|gente|hi|hello|hey|thanks|thank|"
+    r"bye|good|morning|afina|bot"
 )
 _LAUGHTER = re.compile(r"(?:ja|je|ji|ha|xd|lol)+j?")
 
 
-def aims_of(words: list[str]) -> frozenset[Aim]:
-    """The aims of a question, given its folded words in order."""
+def aims_of(words: list[str], stop: frozenset[str]) -> frozenset[Aim]:
+    """The aims of a question, given its folded words in order, and the words that never count."""
     spelt_out = " ".join(words)
     found = {aim for aim, pattern in _PATTERNS.items() if pattern.search(spelt_out)}
-    if words and all(word in _COURTESIES or _LAUGHTER.fullmatch(word) for word in words):
+    polite = [bool(_COURTESY.fullmatch(word) or _LAUGHTER.fullmatch(word)) for word in words]
+    if any(polite) and all(kind or word in stop for word, kind in zip(words, polite, strict=True)):
         found.add(Aim.COURTESY)
     return frozenset(found)

@@ -26,7 +26,7 @@ class Signs:
     described: float = 0.38  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
     most: float = 2.0
-    lone: float = 0.55  # what a description counts that a single word meets; it is often chance
+    lone: float = 0.55  # what a description counts that meets a single everyday word; it is often chance
     familiar: float = 0.12  # another word that the course uses
     headline: float = 0.7  # the same, when a title or heading uses it
     jargon: float = 0.85  # the same, when the course writes it like jargon

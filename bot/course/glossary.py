@@ -84,10 +84,10 @@ class Glossary:
             taken.update(*(places for *_, places in free)) if free and size else None
         return [(concept, places) for _, concept, places in sorted(kept, key=lambda hit: hit[0])]
 
-    def described(self, stems: Sequence[str]) -> tuple[dict[str, float], Counter[str]]:
-        """Concepts whose everyday description meets these stems: id → BM25 score, and id → how many stems met it."""
+    def described(self, stems: Sequence[str]) -> tuple[dict[str, float], dict[str, list[str]]]:
+        """Concepts whose everyday description meets these stems: id → BM25 score, and id → the stems that met it."""
         scores: dict[str, float] = defaultdict(float)
-        met: Counter[str] = Counter()
+        met: dict[str, list[str]] = defaultdict(list)
         postings, lengths, mean = self._descriptions
         for stem in set(stems):
             entries = postings.get(stem, {})
@@ -95,7 +95,7 @@ class Glossary:
             for concept, count in entries.items():
                 norm = count + K1 * (1 - B + B * lengths[concept] / mean)
                 scores[concept] += idf * count * (K1 + 1) / norm
-                met[concept] += 1
+                met[concept].append(stem)
         return dict(scores), met
 
     @cached_property

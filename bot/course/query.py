@@ -7,7 +7,7 @@ those are known words.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Weights:
     concepts: int = 5  # how many described concepts at most
     enough: float = 7.0  # score of a description that counts in full
     sharp: float = 2.0  # how fast a weaker description loses weight
-    lone: float = 0.5  # the same for a description that a single word meets
+    lone: float = 0.5  # what a description counts that meets a single everyday word
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Query:
     weak: frozenset[str]  # those of them named by a single word that everyday life uses too
     plain: int  # plain words of the field that it says, everyday ones not counted
     described: dict[str, float]  # concept ids that the question only describes → score of the description
-    lone: frozenset[str]  # those of them whose description a single word of the question meets
+    lone: frozenset[str]  # those of them whose description meets a single everyday word of the question
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
@@ -72,6 +72,7 @@ class Reader:
         for word in sorted(words | {word for word in glossary.vocabulary if len(word) >= 4}):
             sound = _sound(word)
             self._by_sound[sound[0]][word] = sound
+        self._everyday = analyzer.double | analyzer.light
         self._known_stems = {analyzer.stem(word) for word in self._words}
         self._stem_by_sound = {_sound(stem): stem for stem in sorted(self._known_stems) if len(stem) >= 4}
 
@@ -105,8 +106,8 @@ class Reader:
         spent = used | guessed | foreign
         rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
-        described, met = self._described(rest, named)
-        self._add_concepts(tokens, named, described, met)
+        described, lone = self._described(rest, named)
+        self._add_concepts(tokens, named, described, lone)
         left = {
             kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
         }
@@ -117,11 +118,11 @@ class Reader:
             weak=weak,
             plain=len(self._plain_words(found, sequence)),
             described=described,
-            lone=frozenset(concept for concept in described if met[concept] == 1),
+            lone=lone,
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
-            aims=aims_of(words),
+            aims=aims_of(words, analyzer.stop),
         )
 
     def _weak(self, found: list[tuple[str, frozenset[int]]], sequence: list[str], guessed: set[int]) -> frozenset[str]:
@@ -150,13 +151,16 @@ class Reader:
             return "familiar"
         return None if stem in self._glossary.everyday else "unknown"
 
-    def _described(self, stems: list[str], named: tuple[str, ...]) -> tuple[dict[str, float], Counter[str]]:
+    def _described(self, stems: list[str], named: tuple[str, ...]) -> tuple[dict[str, float], frozenset[str]]:
+        """Described concepts, best first, and those of them that met a single everyday word."""
         scores, met = self._glossary.described(stems)
         best = sorted(scores.items(), key=lambda entry: -entry[1])
-        return dict([entry for entry in best if entry[0] not in named][: self._weights.concepts]), met
+        found = dict([entry for entry in best if entry[0] not in named][: self._weights.concepts])
+        lone = {concept for concept in found if len(met[concept]) == 1 and self._everyday.issuperset(met[concept])}
+        return found, frozenset(lone)
 
     def _add_concepts(
-        self, tokens: dict[str, float], named: tuple[str, ...], described: dict[str, float], met: Counter[str]
+        self, tokens: dict[str, float], named: tuple[str, ...], described: dict[str, float], lone: frozenset[str]
     ) -> None:
         weights = self._weights
         top = max(described.values(), default=0.0)
@@ -165,11 +169,8 @@ class Reader:
             for near in self._glossary.concepts[concept].near:
                 tokens.setdefault(CONCEPT + near, weights.near)
         for concept, score in described.items():
-            weight = (
-                weights.described
-                * (score / max(top, weights.enough)) ** weights.sharp
-                * (weights.lone if met[concept] == 1 else 1)
-            )
+            weight = weights.described * (score / max(top, weights.enough)) ** weights.sharp
+            weight *= weights.lone if concept in lone else 1
             tokens[CONCEPT + concept] = max(tokens.get(CONCEPT + concept, 0.0), weight)
 
     def _is_known(self, word: str, stem: str) -> bool:

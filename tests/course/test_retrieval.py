@@ -100,6 +100,9 @@ def test_everyday_words_do_not_outweigh_the_field(shipped: Course, question: str
         ("what is retrieval augmented generation?", "04-rag-o-ajuste-fino.md"),
         ("DPO vs KTO", "38-dpo-kto-orpo.md"),
         ("tokenisasion", "14-tokenizacion.md"),
+        ("como se fucionan 2 modelos", "41-fusion-de-modelos.md"),
+        ("q son los enbedins", "62-nlp.md"),
+        ("free GPUs para students", "32-entornos-gratuitos.md"),
     ],
 )
 def test_students_spelling_finds_the_page(shipped: Course, question: str, page: str) -> None:
@@ -108,6 +111,24 @@ def test_students_spelling_finds_the_page(shipped: Course, question: str, page: 
 
 def test_a_named_concept_that_a_course_never_mentions_is_not_covered(course: Course) -> None:
     assert not course.look_up("¿qué es Axolotl?").found
+
+
+def test_an_everyday_word_of_one_description_is_no_evidence(shipped: Course) -> None:
+    assert "agradecimiento" in shipped.look_up("agradezco todo").query.lone
+    assert not shipped.look_up("¿qué hago si se me hace tarde?").found
+
+
+def test_a_neighbouring_field_is_covered_only_by_a_course_that_treats_it(course: Course, tmp_path: Path) -> None:
+    question = "¿cómo hago un sistema de recomendación con filtrado colaborativo?"
+    assert not course.look_up(question).found
+    (tmp_path / "a.md").write_text("# Sistemas de recomendación\n\nEl filtrado colaborativo compara gustos.", "utf-8")
+    assert Course.load(tmp_path).look_up(question).found
+
+
+def test_english_plurals_meet_their_singular() -> None:
+    analyzer = Analyzer()
+    for plural, singular in (("tokens", "token"), ("GPUs", "gpu"), ("prompts", "prompt"), ("models", "modelo")):
+        assert analyzer.stems(plural) == analyzer.stems(singular)
 
 
 def test_a_word_that_only_this_course_uses_is_covered(tmp_path: Path) -> None:
