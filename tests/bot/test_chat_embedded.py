@@ -102,13 +102,13 @@ def services(settings: Settings, store: Store, queue: Any, engine: EngineClient)
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA over afina-mini that changes what it says, as training saves one."""
+    """A LoRA over afina-mini as training saves one; this rank and seed make it talk without end."""
     from jobs.gpu.models import load_base
     from tests.gpu.engine.conftest import save_adapter
 
     data = tmp_path_factory.mktemp("base")
     model, _ = load_base(BASE, data=data)
-    return save_adapter(model, tmp_path_factory.mktemp("adapter"), seed=1, rank=8)
+    return save_adapter(model, tmp_path_factory.mktemp("adapter"), seed=1, rank=16, std=0.1)
 
 
 @pytest.fixture
@@ -147,8 +147,7 @@ async def test_a_tuned_model_talks_in_a_thread_and_goes_on_after_the_engine_is_k
     assert tuned != base
     assert first.content.split("\n-# ")[0].split() == tuned.split()
 
-    # So hot that it hardly ever finds its end.
-    await ana.slash("parametros", max_tokens=400, temperatura=2.0, top_p=1.0)
+    await ana.slash("parametros", max_tokens=900)
     await ana.say("Cuéntame algo muy largo")
     growing = await ana.wait_message(button="Detener", timeout=20)
     served.kill()
@@ -158,7 +157,7 @@ async def test_a_tuned_model_talks_in_a_thread_and_goes_on_after_the_engine_is_k
 
     await served.start()
     await ana.slash("reiniciar")
-    await ana.slash("parametros", max_tokens=40, temperatura=0.0)
+    await ana.slash("parametros", max_tokens=40)
     again = await answer_to(ana, QUESTION[0]["content"])
     assert again.content == first.content
 
