@@ -8,6 +8,7 @@ supervisor starts it again, and everything goes on from the store.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from bot.arbiter import Arbiter, need_from
 from bot.client import Afina, redirect
 from bot.client import make_client as client_for
 from bot.engine import EngineClient
-from bot.lessons import Lessons
+from bot.lessons import CourseNotReady, Lessons
 from bot.lock import AlreadyRunning, only_one
 from bot.moderation import Moderation, make_classifier
 from bot.progress import ProgressFeed
@@ -178,7 +179,12 @@ async def _announce(client: Afina, ready_file: Path, started: float) -> None:
     seconds = round(time.monotonic() - started, 3)
     ready_file.write_text(json.dumps({"pid": os.getpid(), "seconds": seconds}), encoding="utf-8")
     log.info("ready in %.2f s", seconds)
-    client.services.lessons.start()
+    with suppress(CourseNotReady):  # it is in the log, and the next question tries again
+        await client.services.lessons.library()
+    # All that is here now stays until the end. Looking through it for garbage takes 0.1 s in which nobody is answered:
+    # once is enough.
+    gc.collect()
+    gc.freeze()
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

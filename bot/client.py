@@ -112,6 +112,7 @@ class Afina(commands.Bot):
         self.board = Board(self, services)
         self.homes: dict[int, int] = {}  # person → server whose workshop is in their direct messages
         self._seen: OrderedDict[int, None] = OrderedDict()
+        self._door = asyncio.Lock()
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._handling: set[asyncio.Task[Any]] = set()  # what people asked for and is being done
@@ -185,6 +186,8 @@ class Afina(commands.Bot):
         if task := asyncio.current_task():
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
+        async with self._door:  # one a turn of the loop: a crowd that asks at once would make each of its turns long
+            await asyncio.sleep(0)
         person = interaction.user.id
         if interaction.guild_id is None and person not in self.homes:
             home = await self.services.store.get_state(f"home:{person}")

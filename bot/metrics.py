@@ -120,10 +120,12 @@ class Metrics:
         return trace
 
     async def _watch_loop(self) -> None:
+        """Looks are due at fixed times: a loop that was held up is also late for those that fell into the hold-up."""
+        due = time.perf_counter()
         while True:
-            before = time.perf_counter()
-            await asyncio.sleep(LAG_EVERY)
-            self.lag.observe(max(0.0, time.perf_counter() - before - LAG_EVERY))
+            due += LAG_EVERY
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self.lag.observe(max(0.0, time.perf_counter() - due))
 
     # What is asked for when somebody looks
 

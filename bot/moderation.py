@@ -89,6 +89,7 @@ class Moderation:
         self._classifier = classifier
         self._common = host_phrases(settings)
         self._compiled: dict[Wishes, WordList] = {}
+        self._compiling = asyncio.Lock()
 
     # One text
 
@@ -101,7 +102,7 @@ class Moderation:
         wishes = await self.wishes(guild_id)
         if wishes.level == "off":
             return None
-        return self._words(wishes).judge(text) or await self._classified(text)
+        return (await self._words(wishes)).judge(text) or await self._classified(text)
 
     async def admit(self, text: str, guild_id: int) -> None:
         """Let a person's text pass. Raises Unwelcome, FilterUnavailable."""
@@ -134,7 +135,7 @@ class Moderation:
         wishes = await self.wishes(guild_id)
         off = wishes.level == "off"
         classified = None if off or self._classifier is None else self._classified
-        return Growing(self._words(wishes), classified, every=every, off=off)
+        return Growing(await self._words(wishes), classified, every=every, off=off)
 
     async def screened(self, chunks: AsyncGenerator[Chunk, None], guild_id: int) -> AsyncGenerator[Chunk, None]:
         """The same answer, each piece judged before it passes. Raises Unwelcome, FilterUnavailable."""
@@ -168,14 +169,15 @@ class Moderation:
         )
 
     async def words(self, guild_id: int) -> WordList:
-        return self._words(await self.wishes(guild_id))
+        return await self._words(await self.wishes(guild_id))
 
-    def _words(self, wishes: Wishes) -> WordList:
-        if wishes not in self._compiled:
-            if len(self._compiled) >= _COMPILED:
-                self._compiled.clear()
-            self._compiled[wishes] = WordList(wishes)
-        return self._compiled[wishes]
+    async def _words(self, wishes: Wishes) -> WordList:
+        async with self._compiling:
+            if wishes not in self._compiled:
+                if len(self._compiled) >= _COMPILED:
+                    self._compiled.clear()
+                self._compiled[wishes] = await asyncio.to_thread(WordList, wishes)
+            return self._compiled[wishes]
 
     async def own_wishes(self, guild_id: int) -> Wishes:
         """What a server's staff decided, without what the machine's settings add; level «off»: nothing stricter."""
