@@ -14,6 +14,7 @@ from enum import Enum
 class Aim(Enum):
     DEFINITION = "definition"  # what something is
     PERSON = "person"  # who somebody is or earns, who made something, what the bot is like
+    PRICE = "price"  # what something costs
     EXERCISE = "exercise"  # a sum to be solved
     COMMAND = "command"  # to leave one's rules or role, to show them, to recite
     COURTESY = "courtesy"  # a greeting or thanks, and nothing else
@@ -33,6 +34,10 @@ _FORMS: dict[Aim, tuple[str, ...]] = {
         r"^(?:que )?(?:significa tu nombre|edad tienes)\b|^(?:donde vives|cuantos anos tienes|are you|sos|eres)\b"
         r"(?! capaz| able)",
         r"^(?:tienes|do you have) (?:sentimiento|alma|conciencia|familia|novi|pareja|hijo|amigo|hambre|miedo|feeling)",
+    ),
+    Aim.PRICE: (
+        r"\b(?:cuanto|how much) (?:me |nos |does |do )?(?:cuesta|cuestan|costaria|vale|valen|sale|salen|cost|costs)\b"
+        r"(?! la pena)",
     ),
     Aim.EXERCISE: (
         r"^(?:por favor )?(?:resuelv|despej|factoriz|simplific|deriva |integra |demuestra (?:el|la|que) )",

@@ -19,7 +19,7 @@ from bot.course.query import CONCEPT, PLAIN, Query
 class Signs:
     """Weights of the signs, and the sum from which on a question counts as covered."""
 
-    strong: float = 2.05  # a concept named by a word of the field; the first two count
+    strong: float = 1.6  # a concept named by a word of the field; the first two count
     weak: float = 0.2  # a concept named by one word that everyday life uses too
     alone: float = 0.2  # a concept named like that, and nothing else in the question: «¿cuántos datos?»
     plain: float = 0.2  # a plain word of the field; the first two count
@@ -31,10 +31,10 @@ class Signs:
     headline: float = 0.7  # the same, when a title or heading uses it
     jargon: float = 0.85  # the same, when the course writes it like jargon
     foreign: float = -1.8  # a word of another subject
-    mixed: float = -1.6  # the same, beside a concept of the field («¿cuánto cuesta LoRA?»)
     unknown: float = -1.1
     absent: float = -1.6  # a named concept that the course never mentions
     person: float = -2.6  # who somebody is, who founded something
+    price: float = -1.2  # what something costs
     exercise: float = -2.2  # a sum to be solved
     command: float = -4.0  # to leave one's rules, to recite
     courtesy: float = -4.0  # thanks, and nothing else
@@ -64,7 +64,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)
-        + _foreign(query, index, signs, strong=strong)
+        + _foreign(query, index, signs)
         + signs.unknown * len(query.unknown)
         + signs.absent * absent
         + sum(weight for aim, weight in _against(signs).items() if aim in query.aims)
@@ -74,6 +74,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
 def _against(signs: Signs) -> dict[Aim, float]:
     return {
         Aim.PERSON: signs.person,
+        Aim.PRICE: signs.price,
         Aim.EXERCISE: signs.exercise,
         Aim.COMMAND: signs.command,
         Aim.COURTESY: signs.courtesy,
@@ -86,9 +87,8 @@ def _familiar(stem: str, index: Index, signs: Signs) -> float:
     return signs.headline if stem in index.headline else signs.familiar
 
 
-def _foreign(query: Query, index: Index, signs: Signs, *, strong: int) -> float:
+def _foreign(query: Query, index: Index, signs: Signs) -> float:
     """Words of another subject, unless a heading of this course is about just that: a server's «Horario de clases»."""
     asked, foreign = query.tokens.keys(), set(query.foreign)
     here = bool(foreign) and any(foreign <= heading and len(heading & asked) >= 2 for heading in index.headings)
-    weight = signs.headline if here else signs.mixed if strong else signs.foreign
-    return weight * len(foreign)
+    return (signs.headline if here else signs.foreign) * len(foreign)

@@ -142,7 +142,9 @@ class Reader:
         return stems - self._analyzer.light - self._analyzer.stop
 
     def _kind(self, word: str, stem: str) -> str | None:
-        """What a content word says about the subject of the question; None: nothing."""
+        """What a content word says about the subject of the question; None: nothing. Numbers and letters say nothing."""
+        if word.isdigit() or len(word) == 1:
+            return None
         if self._analyzer.is_foreign(word):
             return "foreign"
         if stem in self._analyzer.light:
