@@ -142,7 +142,7 @@ class Reader:
         return stems - self._analyzer.light - self._analyzer.stop
 
     def _kind(self, word: str, stem: str) -> str | None:
-        """What a content word says about the subject of the question; None: nothing. Numbers and letters say nothing."""
+        """What a content word says about the subject of the question; None: nothing, as numbers and letters do."""
         if word.isdigit() or len(word) == 1:
             return None
         if self._analyzer.is_foreign(word):
