@@ -86,7 +86,8 @@ class EngineClient:
         )
         self._max_loaded = max_loaded
         self._patience = patience
-        self._loaded: OrderedDict[str, str] = OrderedDict()  # adapter -> folder, least recently used first
+        self._folders: dict[str, str] = {}  # of every adapter that may be asked for, loaded or not
+        self._loaded: OrderedDict[str, None] = OrderedDict()  # least recently used first
         self._in_use: Counter[str] = Counter()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.resting = False  # its memory is lent: set by the arbiter
@@ -227,14 +228,16 @@ class EngineClient:
                 with suppress(httpx.HTTPError):
                     await self._forget(name)
                 raise
-            self._loaded[name] = path
+            self._loaded[name] = None
+            self._folders[name] = path
         await self._make_room()
 
     async def unload(self, name: str) -> None:
         """Let the engine forget an adapter; one that it does not know is fine. Raises EngineUnavailable."""
+        self._folders.pop(name, None)
         async with self._locks[name], self._errors():
             await self._forget(name)
-        del self._locks[name]
+        self._locks.pop(name, None)
 
     # Lending its memory
 
@@ -259,7 +262,8 @@ class EngineClient:
         Raises EngineUnavailable when it does not answer.
         """
         for name in list(self._loaded):
-            await self.unload(name)
+            async with self._locks[name], self._errors():
+                await self._forget(name)
         return await self._order("/sleep?level=1")
 
     async def wake(self) -> bool:
@@ -293,18 +297,23 @@ class EngineClient:
             raise ModelNotFound(f"El motor ha contestado con otro modelo en lugar de «{name}».")
 
     async def _reload(self, name: str) -> bool:
-        """After the engine has forgotten (a restart): load again what we had loaded."""
-        path = self._loaded.pop(name, None)
+        """After the engine has forgotten (a restart, or others needed the room): load again what we had loaded."""
+        path = self._folders.get(name)
         if path is None:
             return False
+        self._loaded.pop(name, None)
         log.info("the engine forgot %s; loading it again", name)
         await self.ensure_adapter(name, path)
         return True
 
     async def _make_room(self) -> None:
-        idle = [name for name in self._loaded if not self._in_use[name]]
-        for name in idle[: max(0, len(self._loaded) - self._max_loaded)]:
-            await self.unload(name)
+        """Unload the least recently used; one that is asked for at that very moment is loaded again."""
+        for name in list(self._loaded):
+            async with self._locks[name], self._errors():
+                if len(self._loaded) <= self._max_loaded:
+                    return
+                if name in self._loaded and not self._in_use[name]:
+                    await self._forget(name)
 
     async def _forget(self, name: str) -> None:
         self._loaded.pop(name, None)

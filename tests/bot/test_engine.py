@@ -62,6 +62,32 @@ async def test_the_least_recently_used_adapters_are_unloaded(client: EngineClien
     assert sorted(served.adapters) == ["a", "c"]
 
 
+async def test_many_more_models_than_room_at_once_and_each_answers_for_itself(
+    client: EngineClient, served: ProtocolEngine
+) -> None:
+    """Whichever is unloaded between being loaded and being asked: nobody hears that their model is gone."""
+
+    async def talk(name: str) -> list[str]:
+        out = []
+        for _ in range(5):
+            await client.ensure_adapter(name, f"/{name}")
+            out.append(await client.chat(name, HELLO))
+        return out
+
+    names = [f"m{number}" for number in range(10)]
+    answers = await asyncio.gather(*(talk(name) for name in names))
+    assert answers == [[f"{name}: hola"] * 5 for name in names]
+    await client.ensure_adapter("otro", "/otro")
+    assert len(served.adapters) <= 2
+
+
+async def test_a_deleted_model_stays_deleted(client: EngineClient) -> None:
+    await client.ensure_adapter("a", "/a")
+    await client.unload("a")
+    with pytest.raises(ModelNotFound):
+        await client.chat("a", HELLO)
+
+
 async def test_after_a_restart_of_the_engine_adapters_are_loaded_again(
     client: EngineClient, served: ProtocolEngine
 ) -> None:
