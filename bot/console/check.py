@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.text import Text
 from bot.datasets import limits_of
 from bot.settings import Settings
 from jobs.dataset import Limits, Problem, Report, Severity, check_file, repair_file
+from jobs.dataset.report import lines_of
 
 _VERDICT = {
     "valid": "Listo para entrenar",
@@ -91,15 +91,14 @@ def show(report: Report) -> None:
     examples = plural(report.examples, "ejemplo")
     title = f"{report.file} · {report.format or 'no es JSONL'} · {examples}{usable}"
     say.print(Text.assemble((title, "bold"), "   ", _VERDICT[report.verdict]))
-    order = sorted(report.problems, key=lambda p: (list(_MARK).index(p.severity), p.code))
-    for (severity, _), group in groupby(order, key=lambda p: (p.severity, p.code)):
-        _show_group(say, severity, list(group))
+    for group in report.by_rule():
+        _show_group(say, group)
 
 
-def _show_group(say: Console, severity: str, problems: list[Problem]) -> None:
-    mark, colour = _MARK[severity]
+def _show_group(say: Console, problems: list[Problem]) -> None:
     first = problems[0]
-    lines = [str(p.line) for p in problems if p.line is not None]
+    mark, colour = _MARK[first.severity]
+    lines = [str(line) for line in lines_of(problems)]
     where = ""
     if lines:
         more = "…" if len(lines) > _SHOWN_LINES else ""

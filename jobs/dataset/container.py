@@ -20,6 +20,7 @@ import msgspec
 
 from jobs.dataset.limits import MIB, Limits
 from jobs.dataset.problem import Problem, make_problem
+from jobs.dataset.shapes import Shape, shape_of
 
 SAMPLE: Final = MIB
 SAMPLE_LINES: Final = 200
@@ -53,6 +54,11 @@ _WIDE_MARKS: Final = (
 _FRAGMENT: Final = re.compile(
     rb'\s*(?:[\[\]{}][\[\]{},\s]*|"(?:[^"\\]|\\.)*"\s*:.*|"(?:[^"\\]|\\.)*",?|[-\d.]+,?)\s*\Z'
 )
+_OFFICE: Final = (b"[Content_Types].xml", b"mimetypeapplication/vnd.oasis")
+SEPARATOR_HINT: Final = re.compile(r"\A\ufeff?sep=.\r?\n")  # the first line that Excel reads and others do not
+# Keys under which one object holds all the examples.
+WRAPPERS: Final = ("data", "examples", "rows", "train", "ejemplos", "datos")
+_WRAPPED: Final = re.compile(rf'"(?:{"|".join(WRAPPERS)})"\s*:\s*\[\s*\{{'.encode())
 _MARKUP: Final = re.compile(rb"\s*<(?:!doctype|html|\?xml|!--|head|body|rss|svg|div|table)", re.IGNORECASE)
 
 
@@ -99,6 +105,8 @@ def _refuse(container: Container, code: str, encoding: str = "utf-8", **values: 
 def _magic(data: mmap.mmap) -> Found | None:
     """Kinds that a mark at the start, or NUL bytes in a pattern, give away."""
     head = data[:4096]
+    if head.startswith(b"PK") and any(mark in head for mark in _OFFICE):
+        return _refuse(Container.OTHER, "container_office")
     for mark, kind in _COMPRESSED.items():
         if head.startswith(mark):
             return _refuse(Container(kind), "container_compressed", kind=kind)
@@ -155,17 +163,40 @@ def _text(data: mmap.mmap) -> Found:
 
 def _kind_of(lines: list[bytes], data: mmap.mmap) -> Container | None:
     """None for JSONL, good or bad."""
+    if SEPARATOR_HINT.match(lines[0].decode("utf-8", "replace") + "\n"):
+        lines = lines[1:] or lines
     first = lines[0].strip()
     whole = [is_json(line) for line in lines]
     if first.startswith(b"["):
         return _array_or_lines(first, lines, whole, data)
     if first.startswith(b"{"):
+        if len(lines) == 1 and _WRAPPED.search(first) and _wraps(data):
+            return Container.ARRAY
         return Container.PRETTY if _is_pretty(lines, whole) else None
     if any(whole) or any(line.lstrip().startswith(b"{") for line in lines):
         return Container.PRETTY if not any(whole) and _is_pretty(lines, whole) else None
     if not _MARKUP.match(first) and is_table(lines):
         return Container.CSV
     return Container.OTHER
+
+
+def _wraps(data: mmap.mmap) -> bool:
+    """Whether the file is one object that holds all the examples under one of its keys."""
+    try:
+        value = json.loads(data[:].decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and shape_of(value)[0] is Shape.UNKNOWN and wrapped(value) is not None
+
+
+def wrapped(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The examples that one object holds under one of its keys."""
+    lists = (value.get(name) for name in WRAPPERS)
+    return next((one for one in lists if isinstance(one, list) and one and all(map(_is_object, one))), None)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _array_or_lines(first: bytes, lines: list[bytes], whole: list[bool], data: mmap.mmap) -> Container | None:
@@ -212,6 +243,7 @@ def _has_columns(text: list[str], delimiter: str) -> bool:
         header, *rows = csv.reader(text, delimiter=delimiter)
     except (csv.Error, ValueError):
         return False
-    if len(header) < 2 or not rows or not all(0 < len(cell.strip()) <= 40 for cell in header):
+    names = header[1:] if header and not header[0].strip() else header  # a table with numbered rows
+    if len(header) < 2 or not rows or not all(0 < len(cell.strip()) <= 40 for cell in names):
         return False
     return sum(len(row) == len(header) for row in rows) * 2 >= len(rows)

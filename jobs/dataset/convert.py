@@ -14,13 +14,11 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from jobs.dataset.container import Container, Found
+from jobs.dataset.container import SEPARATOR_HINT, Container, Found, wrapped
+from jobs.dataset.dialects import translate
 from jobs.dataset.limits import Limits
+from jobs.dataset.mend_json import without_extras
 
-# Columns of tables, and keys of objects of no known shape, that mean an input and an answer.
-ASKED: Final = ("prompt", "question", "pregunta", "entrada", "input", "user", "usuario", "query", "mensaje")
-ANSWERED: Final = ("completion", "answer", "respuesta", "salida", "output", "assistant", "asistente", "response")
-INSTRUCTED: Final = ("system", "sistema", "instrucciones")
 _KNOWN_TABLES: Final = (
     frozenset({"prompt", "chosen", "rejected"}),
     frozenset({"instruction", "output"}),
@@ -92,6 +90,13 @@ def json_values(data: bytes) -> Iterator[Any]:
     A single object that only wraps a list ("data", "examples", …) gives the list.
     """
     text = decode_text(data).strip()
+    try:
+        yield from list(_values_in(text))
+    except json.JSONDecodeError:
+        yield from _values_in(without_extras(text))
+
+
+def _values_in(text: str) -> Iterator[Any]:
     decoder = json.JSONDecoder()
     place = 0
     while place < len(text):
@@ -104,17 +109,12 @@ def json_values(data: bytes) -> Iterator[Any]:
 def _unwrapped(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
-    if isinstance(value, dict):
-        for name in ("data", "examples", "rows", "train", "ejemplos", "datos"):
-            inner = value.get(name)
-            if isinstance(inner, list) and inner and all(isinstance(item, dict) for item in inner):
-                return inner
-    return [value]
+    return (wrapped(value) if isinstance(value, dict) else None) or [value]
 
 
 def table_rows(data: bytes) -> Iterator[dict[str, Any]]:
     """Rows of a table whose columns have a certain meaning; a ValueError for other tables."""
-    text = decode_text(data)
+    text = SEPARATOR_HINT.sub("", decode_text(data), count=1)
     delimiter = max(",\t;|", key=text.split("\n", 1)[0].count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     names = {name: name.strip().lower() for name in reader.fieldnames or () if name}
@@ -127,22 +127,10 @@ def table_rows(data: bytes) -> Iterator[dict[str, Any]]:
 def _row(row: dict[str, str]) -> dict[str, Any]:
     if any(known <= row.keys() for known in _KNOWN_TABLES):
         return dict(row)
-    meant = as_messages(row)
+    meant = translate(row)
     if meant is None:
         raise ValueError("no known columns")
     return meant
-
-
-def as_messages(row: dict[str, Any]) -> dict[str, Any] | None:
-    """An object with one known key for the input and one for the answer, as messages."""
-    asked = [name for name in ASKED if isinstance(row.get(name), str)]
-    answered = [name for name in ANSWERED if isinstance(row.get(name), str)]
-    if len(asked) != 1 or len(answered) != 1:
-        return None
-    system = next((row[name] for name in INSTRUCTED if isinstance(row.get(name), str) and row[name].strip()), None)
-    messages = [{"role": "system", "content": system}] if system else []
-    messages += [{"role": "user", "content": row[asked[0]]}, {"role": "assistant", "content": row[answered[0]]}]
-    return {"messages": messages}
 
 
 def _lines(values: Iterator[Any]) -> bytes:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from jobs.dataset.chat import MESSAGE_KEYS, ROLES
+from jobs.dataset.chat import MESSAGE_KEYS, ROLES, is_blank
 from jobs.dataset.content import clean_text
-from jobs.dataset.convert import as_messages
+from jobs.dataset.dialects import translate
 from jobs.dataset.private import cover
 from jobs.dataset.shapes import KEYS, Shape, shape_of
 from jobs.dataset.sharegpt import SPEAKERS, TURN_KEYS
@@ -44,13 +44,16 @@ def mend_object(value: dict[str, Any], note: Note, *, redact: bool = False) -> d
     Args:
         redact: also cover secrets and personal data.
     """
+    meant = translate(value)
+    if meant is not None:
+        value = meant
     shape, _ = shape_of(value)
+    if meant is not None:
+        note("other_program", f"Escrito como «{shape.family}».")
     if shape is Shape.UNKNOWN:
-        meant = as_messages(value)
-        if meant is None:
-            return value
-        note("unknown_shape", "Convertido a «messages».")
-        value, shape = meant, Shape.MESSAGES
+        return value
+    if shape is Shape.MESSAGES:
+        value = _system_inside(value, note)
     value = _known_only(value, KEYS[shape], note)
     for name in _LISTS:
         if isinstance(value.get(name), list):
@@ -60,6 +63,18 @@ def mend_object(value: dict[str, Any], note: Note, *, redact: bool = False) -> d
     if shape is Shape.KTO:
         value = _mend_label(value, note)
     return {name: _mend_texts(part, name, note, redact) for name, part in value.items()}
+
+
+def _system_inside(value: dict[str, Any], note: Note) -> dict[str, Any]:
+    """Instructions beside the messages, where some programs keep them, as the first message."""
+    system, messages = value.get("system"), value.get("messages")
+    if not isinstance(system, str) or is_blank(system) or not isinstance(messages, list) or not messages:
+        return value
+    if any(isinstance(turn, dict) and turn.get("role") in ("system", "developer") for turn in messages):
+        return value
+    note("unknown_key", "Llevado «system» al primer mensaje.")
+    rest = {name: part for name, part in value.items() if name != "system"}
+    return {**rest, "messages": [{"role": "system", "content": system}, *messages]}
 
 
 def _known_only(value: dict[str, Any], known: frozenset[str], note: Note) -> dict[str, Any]:

@@ -19,6 +19,7 @@ Note = Callable[[str, str], None]
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _COMMENTS: Final = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
 _COMMAS: Final = re.compile(rf"({_STRING})|,(?=\s*[}}\]])|,\s*\Z", re.DOTALL)
+_STRAIGHT: Final = str.maketrans("“”„‟", '""""')
 _LITERAL_CHARACTERS: Final = 200_000  # longer texts are not given to Python's parser
 
 
@@ -27,7 +28,7 @@ def mend_line(raw: bytes, note: Note) -> list[Any] | None:
     text = _decoded(raw, note)
     if text is None:
         return None
-    for attempt in (_as_it_is, _without_extras, _python_literal, _several):
+    for attempt in (_as_it_is, _without_extras, _straight_quotes, _python_literal, _several):
         values = attempt(text, note)
         if values is not None:
             return values
@@ -73,8 +74,7 @@ def _is_strict(text: str) -> bool:
 
 
 def _without_extras(text: str, note: Note) -> list[Any] | None:
-    plain = _COMMENTS.sub(lambda match: match[1] or " ", text)
-    plain = _COMMAS.sub(lambda match: match[1] or " ", plain)
+    plain = without_extras(text)
     if not plain.strip():
         note("json_comment", "Quitada una línea que solo era un comentario.")
         return []
@@ -83,6 +83,25 @@ def _without_extras(text: str, note: Note) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     note("json_trailing_comma", "Quitadas comas o comentarios que sobraban.")
+    return [value]
+
+
+def without_extras(text: str) -> str:
+    """The text without comments and commas that JSON does not admit."""
+    plain = _COMMENTS.sub(lambda match: match[1] or " ", text)
+    return _COMMAS.sub(lambda match: match[1] or " ", plain)
+
+
+def _straight_quotes(text: str, note: Note) -> list[Any] | None:
+    """What a word processor did to the quotes; those inside of texts would not parse."""
+    straight = text.translate(_STRAIGHT)
+    if straight == text:
+        return None
+    try:
+        value = json.loads(straight, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    note("json_curly_quotes", "Cambiadas las comillas tipográficas por comillas rectas.")
     return [value]
 
 

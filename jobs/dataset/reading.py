@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.dataset.chat import Turns, read_messages
+from jobs.dataset.dialects import translate
 from jobs.dataset.example import Example, Kind
 from jobs.dataset.fast import FastReader
 from jobs.dataset.pairs import read_alpaca, read_prompt_completion, read_text
@@ -29,6 +30,7 @@ class Reading:
     shape: Shape | None = None  # None: no JSON object
     example: Example | None = None  # None: at least one error
     keys: tuple[str, ...] = ()  # of an object of unknown shape
+    foreign: bool = False  # of unknown shape, but its meaning is certain
 
 
 def read_line(raw: bytes, found: Findings, fast: FastReader | None = None) -> Reading:
@@ -54,7 +56,10 @@ def read_object(value: dict[str, Any], found: Findings) -> Reading:
     """Read a JSON object by the rules of its shape."""
     shape, other = shape_of(value)
     if shape is Shape.UNKNOWN:
-        return Reading(shape=shape, keys=tuple(value))
+        return Reading(shape=shape, keys=tuple(value), foreign=translate(value) is not None)
+    if translate(value) is not None:
+        found.add("other_program", keys=", ".join(list(value)[:6]))
+        return Reading(shape=shape)
     if other is not None:
         found.add("ambiguous_shape", one=shape, other=other)
     else:

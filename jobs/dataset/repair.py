@@ -163,7 +163,7 @@ def _mended_line(number: int, raw: bytes, limits: Limits, notes: _Notes, redact:
         values = [value]
         if dirty:
             notes("duplicate_key", "Dejada solo la última de las claves repetidas.")
-    for item in values:
+    for item in map(_unquoted, values):
         if not isinstance(item, dict):
             notes("not_object", "Línea quitada: no es un objeto.")
             continue
@@ -173,10 +173,18 @@ def _mended_line(number: int, raw: bytes, limits: Limits, notes: _Notes, redact:
         except RecursionError:
             notes("too_deep", "Línea quitada: tiene demasiados niveles.")
             continue
-        changed = dirty or value is INVALID or notes.touched
+        changed = dirty or item is not value or notes.touched
         row = _judged(number, _written(mended) if changed else raw, limits, notes)
         if row is not None:
             yield row
+
+
+def _unquoted(value: Any) -> Any:
+    """The object that was written as a text, if it was."""
+    if not isinstance(value, str) or not value.lstrip().startswith("{"):
+        return value
+    inner = parse_line(value.encode(errors="replace"), Findings(0, Limits()))
+    return inner if isinstance(inner, dict) else value
 
 
 def _written(value: dict[str, Any]) -> bytes | None:

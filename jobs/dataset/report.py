@@ -45,25 +45,32 @@ class Report:
             "stats": self.stats,
         }
 
-    def groups(self) -> list[dict[str, Any]]:
-        """Problems by rule: how many, and at which lines (the first of them), the gravest first."""
+    def by_rule(self) -> list[list[Problem]]:
+        """Problems that are told together (each unused key by itself), the gravest first."""
         order = [Severity.ERROR, Severity.WARNING, Severity.FIXED]
-        found: dict[str, list[Problem]] = {}
+        found: dict[tuple[str, str], list[Problem]] = {}
         for problem in self.problems:
-            found.setdefault(problem.code, []).append(problem)
-        groups = [
-            {
-                "code": code,
-                "severity": problems[0].severity.value,
-                "count": len(problems),
-                "lines": [problem.line for problem in problems if problem.line is not None][:GROUP_LINES],
-                "field": problems[0].field,
-                "message": problems[0].message,
-                "fix": problems[0].fix,
-            }
-            for code, problems in found.items()
-        ]
-        return sorted(groups, key=lambda group: (order.index(Severity(group["severity"])), -group["count"]))
+            told = problem.message if problem.code == "unknown_key" else ""
+            found.setdefault((problem.code, told), []).append(problem)
+        return sorted(found.values(), key=lambda group: (order.index(group[0].severity), -len(group)))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """`by_rule` for a card: how many lines, and which (the first of them)."""
+        groups = []
+        for problems in self.by_rule():
+            first, lines = problems[0], lines_of(problems)
+            groups.append(
+                {
+                    "code": first.code,
+                    "severity": first.severity.value,
+                    "count": len(lines) or len(problems),
+                    "lines": lines[:GROUP_LINES],
+                    "field": first.field,
+                    "message": first.message,
+                    "fix": first.fix,
+                }
+            )
+        return groups
 
     def as_text(self) -> str:
         """Every problem for people to read, one a line."""
@@ -93,6 +100,11 @@ class Report:
             problems=problems,
             stats=value["stats"],
         )
+
+
+def lines_of(problems: list[Problem]) -> list[int]:
+    """The lines that problems stand in, each once."""
+    return list(dict.fromkeys(problem.line for problem in problems if problem.line is not None))
 
 
 def in_order(problems: list[Problem]) -> tuple[Problem, ...]:

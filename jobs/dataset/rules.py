@@ -85,6 +85,10 @@ FILE_RULES: dict[str, Rule] = {
     "container_binary": _bad_text(
         "El archivo es binario ({kind}), no texto.", "Expórtalo como JSONL en UTF-8, con un objeto por línea."
     ),
+    "container_office": _bad_text(
+        "El archivo es una hoja de cálculo o un documento de Office, no texto.",
+        "Guárdalo como CSV, con columnas como «pregunta» y «respuesta», y súbelo: «Reparar» lo convierte.",
+    ),
     "container_utf16": _bad_text(
         "El archivo está en {kind}, no en UTF-8.", "Usa «Reparar» (o --fix), o guárdalo como UTF-8."
     ),
@@ -138,6 +142,10 @@ SYNTAX_RULES: dict[str, Rule] = {
         "Hay comillas simples en la columna {column}; JSON solo admite comillas dobles.",
         "Cámbialas por comillas dobles, o escribe el archivo con json.dumps.",
     ),
+    "json_curly_quotes": _bad_text(
+        "Hay comillas tipográficas en la columna {column}; JSON solo admite comillas dobles rectas.",
+        "Cámbialas por comillas rectas; usa un editor de texto plano, que no las cambie solo.",
+    ),
     "json_comment": _bad_text("Hay un comentario en la columna {column}; JSON no los admite.", "Borra el comentario."),
     "json_nan": _bad_text("Hay un valor {name}, que JSON no admite.", "Cámbialo por un número o por null."),
     "json_python_literal": _bad_text(
@@ -163,6 +171,10 @@ SHAPE_RULES: dict[str, Rule] = {
     "unknown_shape": _error(
         "No reconozco la forma del ejemplo (claves: {keys}).",
         "Usa messages, prompt y completion, instruction y output, conversations, chosen y rejected, o text.",
+    ),
+    "other_program": _error(
+        "El ejemplo está escrito como lo hace otro programa (claves: {keys}).",
+        "«Reparar» (o --fix) lo escribe como Afina lo lee, sin cambiar ningún texto.",
     ),
     "ambiguous_shape": _error("El ejemplo mezcla dos formatos: {one} y {other}.", "Deja las claves de uno solo."),
     "mixed_formats": _error(

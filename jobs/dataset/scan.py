@@ -26,7 +26,7 @@ class Scan:
         self.examples = 0  # lines that are not blank
         self.problems: list[Problem] = []
         self.shapes: dict[int, Shape] = {}  # line → its shape, where it is known
-        self.unknown: dict[int, tuple[str, ...]] = {}  # line → keys of an object of no known shape
+        self.unknown: dict[int, Reading] = {}  # line → an object of no known shape
         self.truncated = False  # there are more lines than the limit
         self.usable: set[int] = set()  # lines that can be trained on
 
@@ -81,7 +81,7 @@ def _scan_line(scan: Scan, number: int, raw: bytes, limits: Limits, fast: FastRe
         reading = read_line(raw, findings, fast)
     scan.problems += findings.problems
     if reading.shape is Shape.UNKNOWN:
-        scan.unknown[number] = reading.keys
+        scan.unknown[number] = reading
     elif reading.shape is not None:
         scan.shapes[number] = reading.shape
         if reading.example is not None:
@@ -104,18 +104,19 @@ def _whole_file(scan: Scan, limits: Limits) -> Iterator[Problem]:
                 yield make_problem("missing_field", number, "label", name="label")
             else:
                 yield make_problem("mixed_formats", number, one=shape, other=main)
-    for number, keys in scan.unknown.items():
-        yield _unknown(number, keys, main)
+    for number, reading in scan.unknown.items():
+        yield _unknown(number, reading, main)
     if 0 < scan.examples < limits.few_examples and not scan.truncated:
         yield make_problem("few_examples", count=scan.examples, limit=limits.few_examples)
 
 
-def _unknown(number: int, keys: tuple[str, ...], main: Shape | None) -> Problem:
+def _unknown(number: int, reading: Reading, main: Shape | None) -> Problem:
     if main is Shape.MESSAGES:
         return make_problem("missing_messages", number, "messages")
     if main is not None:
         return make_problem("missing_field", number, MAIN_KEY[main], name=MAIN_KEY[main])
-    return make_problem("unknown_shape", number, keys=", ".join(keys[:6]) or "ninguna")
+    code = "other_program" if reading.foreign else "unknown_shape"
+    return make_problem(code, number, keys=", ".join(reading.keys[:6]) or "ninguna")
 
 
 def numbered_lines(path: Path, found: Found, limits: Limits) -> Iterator[tuple[int, bytes]]:

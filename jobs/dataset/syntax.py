@@ -175,6 +175,8 @@ def _diagnosis(text: str, error: json.JSONDecodeError) -> tuple[str, dict[str, A
         return "json_trailing_comma", column
     if rest.lstrip().startswith("'"):
         return "json_single_quotes", column
+    if rest.lstrip().startswith(("“", "”", "„", "‟", "‘", "’")):
+        return "json_curly_quotes", column
     if literal := _PYTHON_LITERAL.match(rest):
         return "json_python_literal", {**column, "name": literal[1]}
     if number := _NOT_JSON_NUMBER.match(rest):

@@ -109,7 +109,7 @@ MENDS: dict[str, tuple[bytes, list[Any], str]] = {
     "an object of no known shape whose meaning is certain": (
         as_jsonl([{"pregunta": "¿Qué es?", "respuesta": "Una prueba."}]),
         [GOOD],
-        "unknown_shape",
+        "other_program",
     ),
     "a judgement as a number": (
         as_jsonl([{"prompt": "a", "completion": "b", "label": 0}]),
