@@ -40,10 +40,11 @@ FAREWELL = 5.0  # seconds to finish answering people when the process is asked t
 ORPHANED_AFTER = 1.5  # seconds; an interaction that nobody acknowledged by then is answered for them
 
 
-def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
+def load_cogs(client: Afina) -> list[tuple[commands.Cog, list[type[discord.ui.DynamicItem[Any]]]]]:
     """Every cog with its persistent buttons. What the bot can do in Discord is this list."""
     from bot.cogs import admin, ask, chat, compare, course, datasets, help, jobs, keeping, models, training
 
+    services = client.services
     return [
         (help.HelpCog(services), help.dynamic_items()),
         (ask.AskCog(services), ask.dynamic_items()),
@@ -53,7 +54,7 @@ def load_cogs(services: Services) -> list[tuple[commands.Cog, list[type[discord.
         (jobs.JobsCog(services), jobs.dynamic_items()),
         (models.ModelsCog(services), models.dynamic_items()),
         (admin.AdminCog(services), admin.dynamic_items()),
-        (chat.ChatCog(services), chat.dynamic_items()),
+        (chat.ChatCog(services, client), chat.dynamic_items()),
         (compare.CompareCog(services), compare.dynamic_items()),
         (keeping.KeepingCog(services), keeping.dynamic_items()),
     ]
@@ -120,7 +121,7 @@ class Afina(commands.Bot):
     # Wiring
 
     async def setup_hook(self) -> None:
-        for cog, items in load_cogs(self.services):
+        for cog, items in load_cogs(self):
             await self.add_cog(cog)
             self.add_dynamic_items(*items)
             for menu in getattr(cog, "context_menus", ()):

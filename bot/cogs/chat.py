@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
@@ -21,7 +22,7 @@ from bot.cogs.answering import Answering, Gone, Place
 from bot.cogs.chat_buttons import Instructions, dynamic_items, when_done, when_writing
 from bot.cogs.chat_place import is_for_us, link, make_place, tell_owner, welcome
 from bot.cogs.chat_resume import Resuming
-from bot.cogs.entrance import enter_message, is_open
+from bot.cogs.entrance import enter_direct_message, enter_message, is_open
 from bot.cogs.growing import TakenAway
 from bot.conversations import NOTE
 from bot.errors import LimitReached, NotAllowed, WrongState
@@ -34,6 +35,9 @@ from bot.services import Services
 from bot.sessions import DEBOUNCE, Pace, Session, Sessions
 from bot.voices import Voice, Voices
 
+if TYPE_CHECKING:
+    from bot.client import Afina
+
 __all__ = ["ChatCog", "dynamic_items"]
 
 log = logging.getLogger(__name__)
@@ -43,8 +47,9 @@ _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
 
 
 class ChatCog(commands.Cog):
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, client: Afina) -> None:
         self.services = services
+        self._client = client
         self.sessions = Sessions()
         self.pace = Pace(REQUESTS_A_SECOND)
         self.voices = Voices(
@@ -146,10 +151,8 @@ class ChatCog(commands.Cog):
             return
         if await self.services.store.seen("chat", message.id):
             return
-        asker = Owner(guild_id=chat.owner.guild_id, user_id=message.author.id)
         try:
-            await enter_message(self.services, message, asker, Purpose.WORK)
-            await self.spend(asker)
+            await self._enter(message, chat)
         except (LimitReached, NotAllowed) as error:
             await self._note(place, f"⚠️ {error.message} {error.hint}".strip())
             return
@@ -164,10 +167,18 @@ class ChatCog(commands.Cog):
         if not edited or self.sessions.trigger(place.id) != payload.message_id or not isinstance(place, Place):
             return
         if (chat := await self.services.store.chat(place.id)) is not None:
-            asker = Owner(guild_id=chat.owner.guild_id, user_id=payload.message.author.id)
-            with suppress(LimitReached):
-                await self.spend(asker)
+            with suppress(LimitReached, NotAllowed):
+                await self._enter(payload.message, chat)
                 self.begin(place, chat, payload.message_id)
+
+    async def _enter(self, message: discord.Message, chat: ChatThread) -> None:
+        """Whether this person may be answered here and now. Raises NotAllowed, LimitReached."""
+        asker = Owner(guild_id=chat.owner.guild_id, user_id=message.author.id)
+        if message.guild is None:
+            await enter_direct_message(self._client, asker)
+        else:
+            await enter_message(self.services, message, asker, Purpose.WORK)
+        await self.spend(asker)
 
     @commands.Cog.listener()
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:

@@ -15,10 +15,12 @@ from bot.chat import MAX_INSTRUCTIONS
 from bot.cogs.actions import Action, Form, owner_of, services_of
 from bot.cogs.answering import Place
 from bot.cogs.chat_place import link
+from bot.cogs.entrance import enter_direct_message
 from bot.errors import WrongState
 from bot.records import ChatThread, Owner
 
 if TYPE_CHECKING:
+    from bot.client import Afina
     from bot.cogs.chat import ChatCog
 
 VOTES = "chat"  # kind of these votes in the store
@@ -68,7 +70,8 @@ class Stop(Action, cog="chat", verb="stop"):
 
     async def run(self, interaction: discord.Interaction) -> None:
         await interaction.response.defer()
-        _cog(interaction).sessions.interrupt(self.number, "stopped")
+        if self.number == interaction.channel_id:  # else somebody made it up, for a place that is not theirs
+            _cog(interaction).sessions.interrupt(self.number, "stopped")
 
 
 class _Vote(Action, cog="chat", verb="vote"):
@@ -151,4 +154,7 @@ async def _open_chat(interaction: discord.Interaction) -> ChatThread:
     chat = await services_of(interaction).store.chat(interaction.channel_id or 0)
     if chat is None or chat.closed:
         raise WrongState("Esta conversación está cerrada.", hint="Abre otra con /charlar.")
+    if interaction.guild_id is None:  # opened from a server that need not be their home
+        client: Afina = interaction.client  # type: ignore[assignment]
+        await enter_direct_message(client, Owner(guild_id=chat.owner.guild_id, user_id=interaction.user.id))
     return chat

@@ -4,8 +4,9 @@ Rule of this file: every interaction comes through `enter` (`Afina.admit`), ever
 no command, button, form, menu or message needs to remember it. What answers privately and is about the person alone
 (`/limites`, `/privacidad`, `/misdatos`) is open everywhere.
 
-In direct messages the server is the one for which they are the person's workshop (`owner_of`): its limits hold, its
-staff decides whether direct messages are used at all, and who is no longer in it is not served.
+In direct messages the server is the one for which they are the person's workshop (`owner_of`), or where the
+conversation was opened: its limits hold, its staff decides whether direct messages are used at all, and who is no
+longer in it is not served.
 """
 
 from __future__ import annotations
@@ -96,17 +97,44 @@ async def enter(client: Afina, interaction: Interaction) -> None:
 
 
 async def enter_message(services: Services, message: discord.Message, owner: Owner, purpose: Purpose | None) -> None:
-    """The same for a message. Raises NotAllowed."""
+    """The same for a message in a server. Raises NotAllowed."""
     policy = await services.store.policy(owner.guild_id)
-    if message.guild is None:
-        if not policy.direct:
-            raise _no_direct_messages()
-        return
     if isinstance(message.author, discord.Member):
         manages = message.author.guild_permissions.manage_guild
         await _see(services, owner, policy, message.author, manages=manages)
     if purpose is not None and not policy.allows(purpose, _places(message.channel, message.channel.id)):
         raise NotAllowed(elsewhere(policy, purpose), hint="")
+
+
+async def enter_direct_message(client: Afina, owner: Owner) -> None:
+    """The same for a direct message; `owner`: who writes, from the server where that conversation was opened."""
+    policy = await client.services.store.policy(owner.guild_id)
+    if not policy.direct:
+        raise _no_direct_messages()
+    await member_of(client, owner)
+
+
+async def member_of(client: Afina, owner: Owner) -> discord.Member | None:
+    """Somebody in their server, asked of Discord now; None: it does not say, and what was last seen of them holds.
+
+    Raises NotAllowed when they left it, or the bot did.
+    """
+    gone = NotAllowed(
+        "Ya no estás en el servidor donde tenías lo tuyo.", hint="Con /misdatos puedes llevártelo o borrarlo."
+    )
+    guild = client.get_guild(owner.guild_id)
+    if guild is None:  # not (yet) known after a start
+        if await client.services.store.has_departed(owner.guild_id):
+            raise gone
+        return None
+    try:
+        async with asyncio.timeout(ASKING):
+            return await guild.fetch_member(owner.user_id)
+    except discord.NotFound:
+        raise gone from None
+    except (discord.HTTPException, TimeoutError) as error:
+        log.info("member %s of %s cannot be looked up: %s", owner.user_id, owner.guild_id, error)
+        return None
 
 
 async def is_open(services: Services, channel: discord.Thread | discord.DMChannel, guild_id: int) -> bool:
@@ -148,23 +176,15 @@ async def _enter_directly(client: Afina, interaction: Interaction) -> None:
     policy = await services.store.policy(home)
     if not policy.direct and _purpose(interaction) is not None:
         raise _no_direct_messages()
-    guild = client.get_guild(home)
-    if guild is None:
-        return  # not (yet) known after a start: the role that was last seen holds
+    owner = Owner(guild_id=home, user_id=interaction.user.id)
     try:
-        async with asyncio.timeout(ASKING):
-            member = await guild.fetch_member(interaction.user.id)
-    except discord.NotFound:
+        member = await member_of(client, owner)
+    except NotAllowed:
         if _purpose(interaction) is None:
             return  # what is kept about somebody is theirs to take and to erase, also afterwards
-        raise NotAllowed(
-            "Ya no estás en el servidor donde tenías lo tuyo.", hint="Con /misdatos puedes llevártelo o borrarlo."
-        ) from None
-    except (discord.HTTPException, TimeoutError) as error:  # what was last seen of them holds
-        log.info("member %s of %s cannot be looked up: %s", interaction.user.id, home, error)
-        return
-    owner = Owner(guild_id=home, user_id=member.id)
-    await _see(services, owner, policy, member, manages=member.guild_permissions.manage_guild)
+        raise
+    if member is not None:
+        await _see(services, owner, policy, member, manages=member.guild_permissions.manage_guild)
 
 
 async def _see(services: Services, owner: Owner, policy: Policy, member: discord.Member, *, manages: bool) -> None:

@@ -98,6 +98,10 @@ class PrivacyRows(Database):
             cursor = await tx.execute("DELETE FROM departures WHERE guild_id = ? AND user_id = ?", (guild_id, user_id))
         return cursor.rowcount > 0
 
+    async def has_departed(self, guild_id: int, user_id: int = EVERYBODY) -> bool:
+        row = await self._one("SELECT 1 FROM departures WHERE guild_id = ? AND user_id = ?", (guild_id, user_id))
+        return row is not None
+
     async def departures(self, before: float | None = None) -> list[tuple[int, int, float]]:
         """(server, person or EVERYBODY, since), of those gone since before a time."""
         rows = await self._all(

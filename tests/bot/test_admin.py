@@ -326,7 +326,7 @@ async def test_the_log_is_read_page_by_page(place: Playground, services: Service
 
 
 def test_the_door_knows_every_command_and_every_button(services: Services) -> None:
-    cogs = load_cogs(services)
+    cogs = load_cogs(Afina(services))
     names = {command.name for cog, _ in cogs for command in cog.get_app_commands()}
     names |= {menu.name for cog, _ in cogs for menu in getattr(cog, "context_menus", ())}
     assert names == set(COMMANDS)

@@ -13,7 +13,7 @@ import discord
 import pytest
 
 from bot.client import Afina
-from bot.cogs.chat_buttons import Again
+from bot.cogs.chat_buttons import Again, when_writing
 from bot.cogs.growing import Growing
 from bot.conversations import WRITING
 from bot.engine import EngineClient
@@ -667,6 +667,60 @@ async def test_direct_messages_go_on_after_a_restart(
     async with running(services):
         await eva.wait_message("entero", button=DONE)
         await stays(eva, direct, ["hola", f"{BASE}: hola", "cuéntame algo largo", "entero", "¿hay alguien?", "entero"])
+
+
+async def test_who_left_the_server_is_not_answered_in_direct_messages(
+    services: Services, place: Playground, served: ProtocolEngine
+) -> None:
+    closed = place.guild(
+        "Cerrada", channels=("general",), bot_permissions=Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES
+    )
+    home = place.guild("Casa")
+    eva = place.person("Eva", closed)
+    place.join(eva, home)
+    async with running(services) as bot:
+        await bot.make_home(eva.id, home.id)  # it is not their home that counts, but where this was opened
+        await (await eva.slash("charlar", modelo=f"base:{BASE}")).done()
+        eva.at(await eva.direct())
+        answered = await answer_to(eva, "hola")
+        place.leave(eva, closed)
+        asked = len(served.asked)
+        await eva.say("¿sigues ahí?")
+        assert "/misdatos" in (await eva.wait_message("Ya no estás en el servidor")).text
+        await answered.click(DONE)
+        await eva.wait_message("Ya no estás en el servidor")
+        assert len(served.asked) == asked
+
+
+async def test_where_the_bot_was_thrown_out_direct_messages_end_too(
+    services: Services, place: Playground, served: ProtocolEngine
+) -> None:
+    closed = Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES
+    guild = place.guild("Cerrada", channels=("general",), bot_permissions=closed)
+    eva = place.person("Eva", guild)
+    place.join(eva, place.guild("Casa"))
+    async with running(services):
+        await (await eva.slash("charlar", modelo=f"base:{BASE}")).done()
+        eva.at(await eva.direct())
+        place.world.leave(place.world.guilds[guild.id], place.world.bot.id)
+        await eva.say("¿sigues ahí?")
+        await eva.wait_message("Ya no estás en el servidor")
+
+
+async def test_a_made_up_button_stops_nobody_elses_answer(
+    bot: Afina, ana: Person, place: Playground, served: ProtocolEngine
+) -> None:
+    thread = await open_thread(ana)
+    served.pause = 0.05
+    served.say = lambda body: [f"palabra{i} " for i in range(30)]
+    await ana.say("cuenta")
+    await ana.wait_message("palabra0", button="Detener")
+    luis = place.person("Luis")
+    channel = bot.get_channel((await luis.channels())[0].id)
+    assert isinstance(channel, discord.TextChannel)
+    await channel.send("Pulsa", view=when_writing(thread.id))
+    await (await luis.wait_message("Pulsa", button="Detener")).click("Detener")
+    assert "palabra29" in (await ana.wait_message(button=DONE, timeout=10)).content
 
 
 async def test_many_threads_at_once_stay_below_discords_limits_and_never_cross(

@@ -30,7 +30,7 @@ SECRET = "zarzamora"  # in the name of everything of Ana's, and nowhere else
 
 def buttons(services: Services) -> list[str]:
     """The prefix of every persistent button."""
-    return sorted({item.prefix for _, items in load_cogs(services) for item in items})
+    return sorted({item.prefix for _, items in load_cogs(Afina(services)) for item in items})
 
 
 @pytest.fixture
