@@ -30,7 +30,7 @@ def circumstances(
     if not cost.fits:
         notes.append("No cabe en la memoria del equipo que entrena: prueba con QLoRA o con una base más pequeña.")
     if not crew:
-        notes.append("Ahora mismo no hay ningún equipo entrenando: quedará en la cola y empezará en cuanto haya uno.")
+        notes.append("Aún no hay ningún equipo listo para entrenar: quedará en la cola y empezará en cuanto haya uno.")
     if not base.verified:
         notes.append("Esta base no se ha probado todavía de principio a fin con Afina; mira bien el resultado.")
     return tuple(notes)

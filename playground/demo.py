@@ -75,7 +75,7 @@ async def _show(place: Playground, terminal: Terminal, folder: Path, account: di
     began = time.monotonic()
     if not await _timed("arrancar", lambda: place.wait_bot("preguntar", timeout=BOT_READY), account, terminal):
         return 1
-    terminal.note(f"Listo en {time.monotonic() - began:.1f} s.")
+    terminal.note(f"Listo en {time.monotonic() - began:.0f} s.")
     for number, (name, title, step) in enumerate(evening.steps, 1):
         terminal.step(number, title)
         if not await _timed(name, step, account, terminal):
@@ -117,7 +117,7 @@ def _accuracy(results: list[Accuracy]) -> dict[str, Any]:
 
 def _summary(terminal: Terminal, results: list[Accuracy], account: dict[str, Any], seconds: float) -> None:
     terminal.step(len(account["steps"]), "Resumen")
-    rows = [[str(one.seed), *(f"{share:.0%}" for share in (one.majority, one.base, one.tuned))] for one in results]
+    rows = [[str(one.seed), *(f"{100 * share:.0f} %" for share in (one.majority, one.base, one.tuned))] for one in results]
     columns = ["semilla", "siempre la más común", "base", "ajustado"]
     terminal.table("Acierto en avisos que no vio al entrenar", columns, rows)
     terminal.note(f"Todo bien: {len(account['steps'])} pasos en {seconds:.0f} s.", "bold green")

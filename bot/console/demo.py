@@ -36,9 +36,10 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
     if show.done():
         stop.cancel()
         return show.result()
+    print("\nParando…", file=sys.stderr)
     show.cancel()
     await asyncio.gather(show, return_exceptions=True)
-    print("\nDemostración interrumpida; no queda nada en marcha.", file=sys.stderr)
+    print("Demostración interrumpida; no queda nada en marcha.", file=sys.stderr)
     return 130
 
 
