@@ -21,7 +21,7 @@ class Signs:
 
     strong: float = 1.6  # a concept named by a word of the field; the first two count
     weak: float = 0.2  # a concept named by one word that everyday life uses too
-    alone: float = 0.2  # a concept named like that, and nothing else in the question: «¿cuántos datos?»
+    alone: float = 0.4  # a concept, and nothing else in the question: «¿cuántos datos?»
     plain: float = 0.2  # a plain word of the field; the first two count
     described: float = 0.38  # per point of the best description above `noise`, at most `most`
     noise: float = 4.0
@@ -38,7 +38,7 @@ class Signs:
     exercise: float = -2.2  # a sum to be solved
     command: float = -4.0  # to leave one's rules, to recite
     courtesy: float = -4.0  # thanks, and nothing else
-    enough: float = 0.36
+    enough: float = 0.44
 
 
 def weigh(query: Query, index: Index, signs: Signs) -> float:
@@ -60,7 +60,7 @@ def weigh(query: Query, index: Index, signs: Signs) -> float:
     return (
         signs.strong * min(strong, 2)
         + signs.weak * sum(concept in query.weak for concept in field)
-        + signs.alone * bool(field and not (query.familiar or query.foreign or query.unknown))
+        + signs.alone * bool(field and query.bare)
         + signs.plain * min(query.plain, 2)
         + min(signs.described * max(described - signs.noise, 0.0), signs.most)
         + sum(_familiar(stem, index, signs) for stem in query.familiar)

@@ -2,7 +2,7 @@
 
 Rule of this file: everything about the question is decided here, before any passage is scored. Typing errors are
 corrected against the words of the course and of the glossary, never against the question's own English or slang when
-those are known words.
+those are known words, nor words of the Spanish dictionary: «legalizar» is no misspelt «lematizar».
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
+from spellchecker import SpellChecker
 
 from bot.course.aims import Aim, aims_of
-from bot.course.analysis import Analyzer
+from bot.course.analysis import Analyzer, fold
 from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
-SURE = 7  # letters from which on a corrected word is taken for what it was corrected to
+SURE = 5  # letters from which on a corrected word is taken for what it was corrected to
+ASKING = "hace hacer funciona sirve significa existe elijo elegir uso usar usa dice explica entender does work use"
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
 
@@ -52,6 +55,7 @@ class Query:
     familiar: tuple[str, ...]  # other content stems that the course uses
     foreign: tuple[str, ...]  # words of other subjects
     unknown: tuple[str, ...]  # words that neither the course, nor the glossary, nor the word lists know
+    bare: bool  # it names a concept and says nothing else: «¿qué es una época?»
     aims: frozenset[Aim]  # what it is after, apart from its subject
 
     @property
@@ -72,6 +76,7 @@ class Reader:
         for word in sorted(words | {word for word in glossary.vocabulary if len(word) >= 4}):
             sound = _sound(word)
             self._by_sound[sound[0]][word] = sound
+        self._asking = frozenset(analyzer.stems(ASKING))
         self._everyday = analyzer.double | analyzer.light
         self._known_stems = {analyzer.stem(word) for word in self._words}
         self._stem_by_sound = {_sound(stem): stem for stem in sorted(self._known_stems) if len(stem) >= 4}
@@ -107,6 +112,7 @@ class Reader:
         rest = [stem for place, stem in enumerate(sequence) if place not in spent and stem not in analyzer.stop]
         in_names = {sequence[place] for _, places in found for place in places}
         described, lone = self._described(rest, named)
+        bare = bool(named) and self._asking.union(in_names).issuperset(tokens)
         self._add_concepts(tokens, named, described, lone)
         left = {
             kind: tuple(dict.fromkeys(stem for stem in stems if stem not in in_names)) for kind, stems in kinds.items()
@@ -122,6 +128,7 @@ class Reader:
             familiar=left["familiar"],
             foreign=left["foreign"],
             unknown=left["unknown"],
+            bare=bare,
             aims=aims_of(words, analyzer.stop),
         )
 
@@ -183,7 +190,7 @@ class Reader:
     def _resolve(self, word: str, before: list[str]) -> tuple[str, float]:
         """The stem of a word, corrected when nobody knows the word, and how close the correction is (1: none)."""
         stem = self._analyzer.stem(word)
-        if self._is_known(word, stem):
+        if self._is_known(word, stem) or word in _dictionary():
             return stem, 1.0
         if same := self._stem_by_sound.get(_sound(stem)):  # «fucionan» sounds like a form of «fusionar»
             return same, 1 - 0.5 / (len(word) + 1)
@@ -214,6 +221,13 @@ class Reader:
         # Among equally close sounds, the spelling decides.
         _, distance, best = min(found, key=lambda hit: (hit[1], OSA.distance(word, hit[2]), hit[2]))
         return best, 1 - (distance + 0.5) / (len(word) + 1)
+
+
+@cache
+def _dictionary() -> frozenset[str]:
+    """Folded Spanish words, the shortest left out."""
+    words = SpellChecker(language="es").word_frequency.keys()
+    return frozenset(fold(word) for word in words if len(word) > 3)
 
 
 _SOUNDS = (
