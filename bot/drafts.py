@@ -12,11 +12,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from bot.errors import NotFound, WrongState
-from bot.records import Owner
+from bot.records import Dataset, Owner
 from bot.services import Services
+from bot.waiting import best_memory, stats_of, workers
 from bot.wishes import changed_recipe
 from jobs.contract import Preset, Recipe
-from jobs.recipe import check_recipe
+from jobs.recipe import check_recipe, fit
 
 
 class Draft(BaseModel):
@@ -52,13 +53,24 @@ async def load_draft(services: Services, draft_id: str, owner: Owner) -> Draft:
 
 
 async def tweak(services: Services, draft: Draft, answers: Mapping[str, str]) -> Draft:
-    """The draft with the answers of the form *Avanzado*; an empty answer keeps what was there. Raises BadInput."""
+    """The draft with the answers of the form *Avanzado*; an empty answer keeps what was there.
+
+    What takes more memory is made to fit again, as in the first proposal. Raises BadInput, DoesNotFit, NotFound.
+    """
     must_be_open(draft)
     recipe = changed_recipe(draft.recipe, answers)
     check_recipe(recipe, services.catalog.get(draft.base_id))
+    dataset = await services.store.dataset(draft.dataset_id, draft.owner)
+    recipe = await fitted(services, recipe, dataset, draft.base_id)
     changed = draft.model_copy(update={"recipe": recipe, "preset": draft.preset if recipe == draft.recipe else None})
     await save_draft(services, changed)
     return changed
+
+
+async def fitted(services: Services, recipe: Recipe, dataset: Dataset, base_id: str) -> Recipe:
+    """The recipe so that the best device that is up can train it. Raises DoesNotFit."""
+    memory = best_memory(await workers(services))
+    return fit(recipe, stats_of(dataset), services.catalog.get(base_id), memory)
 
 
 async def discard(services: Services, draft: Draft) -> Draft:

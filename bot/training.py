@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bot.bases import check_offered
 from bot.datasets import has_open_secrets, look_again
 from bot.doubts import circumstances, odd_values
-from bot.drafts import Draft, save_draft
+from bot.drafts import Draft, fitted, save_draft
 from bot.errors import LimitReached, NotFound, WrongState
 from bot.limits import Limits, Usage, seconds_left
 from bot.members import allowance, limits_for, may_train
@@ -23,7 +23,7 @@ from bot.waiting import best_memory, expected_cost, queue_ahead, stats_of, worke
 from bot.wishes import clean_name, free_name
 from jobs.catalog import Base
 from jobs.contract import Method, Objective, Preset, Recipe
-from jobs.errors import EngineUnavailable
+from jobs.errors import DoesNotFit, EngineUnavailable
 from jobs.recipe import Estimate, explain, recommend
 
 CONTINUE = "modelo:"  # a choice of base that means one's own model
@@ -124,6 +124,9 @@ async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
     dataset = await _usable_dataset(services, old.dataset_id, owner)
     await _check_parent(services, old.request.parent_adapter, owner)
     models = [model.name for model in await services.store.models(owner) if model.owner == owner]
+    recipe = milder(old, _usual_recipe(services, dataset, old))
+    with suppress(DoesNotFit):  # then its card says so, and a smaller one can be asked for there
+        recipe = await fitted(services, recipe, dataset, old.request.base_id)
     draft = Draft(
         id=secrets.token_hex(8),
         guild_id=owner.guild_id,
@@ -133,7 +136,7 @@ async def draft_again(services: Services, job_id: str, owner: Owner) -> Draft:
         base_id=old.request.base_id,
         parent_adapter=old.request.parent_adapter,
         preset=None,
-        recipe=milder(old, _usual_recipe(services, dataset, old)),
+        recipe=recipe,
         created_at=services.store.clock(),
     )
     await save_draft(services, draft)
@@ -217,6 +220,7 @@ async def confirm(services: Services, draft: Draft, *, channel_id: int | None = 
         return job
     if draft.state == "discarded":
         raise WrongState("Esa propuesta está descartada.", hint="Empieza otra con /afinar.")
+    await _check_parent(services, draft.parent_adapter, draft.owner)
     dataset = await _usable_dataset(services, draft.dataset_id, draft.owner)
     seconds = await _promised_seconds(services, dataset, draft.base_id, draft.recipe)
     limits = await may_train(services, draft.owner, seconds)

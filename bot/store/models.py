@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import aiosqlite
 
-from bot.errors import BadInput, NotFound
+from bot.errors import BadInput, NotFound, WrongState
 from bot.records import Job, Model, Owner
 from bot.store.database import Database, new_id
 from jobs.contract import Evaluation, TrainResult
@@ -58,8 +58,22 @@ class ModelRows(Database):
         return _model(_first(rows))
 
     async def delete_model(self, model_id: str, owner: Owner) -> Model:
-        """Delete the row and return what it was, so that its files can go too. Raises NotFound."""
+        """Delete the row and return what it was, so that its files can go too.
+
+        Raises NotFound, and WrongState while an open job is to continue it.
+        """
         async with self.transaction() as tx:
+            children = await tx.execute_fetchall(
+                "SELECT jobs.name FROM jobs"
+                " JOIN models ON models.adapter_name = json_extract(request, '$.parent_adapter') WHERE models.id = ?"
+                " AND jobs.guild_id = ? AND jobs.user_id = ?"
+                " AND state IN ('queued', 'dispatched', 'running', 'paused') LIMIT 1",
+                (model_id, owner.guild_id, owner.user_id),
+            )
+            for (job,) in children:
+                raise WrongState(
+                    f"El entrenamiento «{job}» parte de este modelo.", hint="Espera a que termine o cancélalo antes."
+                )
             rows = await tx.execute_fetchall(
                 "DELETE FROM models WHERE id = ? AND guild_id = ? AND user_id = ? RETURNING *",
                 (model_id, owner.guild_id, owner.user_id),

@@ -408,6 +408,13 @@ class TestModels:
         await store.apply_event(result(job))
         assert (await store.model("hijo", ANA)).parent_id == model.id
 
+    async def test_stay_while_an_open_job_is_to_continue_them(self, store, model):
+        job = await running(store, name="hijo", parent_adapter=model.adapter_name)
+        with pytest.raises(WrongState, match="hijo"):
+            await store.delete_model(model.id, ANA)
+        await store.apply_event(result(job))
+        assert await store.delete_model(model.id, ANA) == model
+
     async def test_can_be_renamed_but_not_to_a_taken_name(self, store, model):
         job = await running(store, name="otro")
         await store.apply_event(result(job))

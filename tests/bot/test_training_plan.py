@@ -16,7 +16,8 @@ from bot.roles import Role
 from bot.services import Services
 from bot.wishes import changed_recipe, clean_name, free_name, parse_value, suggested_name
 from jobs.contract import Event, EventType, Method, Objective, Preset, Recipe
-from jobs.errors import BaseNotAvailable, RecipeError
+from jobs.errors import BaseNotAvailable, DoesNotFit, RecipeError
+from tests.bot.conftest import STATS
 from tests.bot.scripted import WORKER, ScriptedEngine, ScriptedQueue
 
 ANA = Owner(guild_id=1, user_id=2)
@@ -174,6 +175,24 @@ async def test_a_tweak_is_checked_against_the_base(services: Services, draft_of:
         await drafts.tweak(services, draft, {"max_length": "8192"})
 
 
+async def test_a_tweak_that_takes_more_memory_is_made_to_fit_again(
+    services: Services, queue: ScriptedQueue, draft_of: Any, dataset_of: Any
+) -> None:
+    stats = {**STATS, "tokens": {"total": 20_300, "p95": 140, "max": 1000}}
+    draft = await draft_of(dataset=await dataset_of(ANA, "largo", report={"stats": stats}))
+    before = draft.recipe
+    queue.crew = [WORKER.model_copy(update={"memory_bytes": 500 * 10**6})]
+    wider = (await drafts.tweak(services, draft, {"max_length": "1 024"})).recipe
+    assert wider.max_length == 1024 > before.max_length
+    assert wider.effective_batch == before.effective_batch
+    assert wider.gradient_checkpointing
+    assert not before.gradient_checkpointing
+    assert (await training.plan(services, await drafts.load_draft(services, draft.id, ANA))).estimate.fits
+    queue.crew = [WORKER.model_copy(update={"memory_bytes": 10**8})]
+    with pytest.raises(DoesNotFit):
+        await drafts.tweak(services, draft, {"epochs": "2"})
+
+
 # Confirming
 
 
@@ -324,7 +343,15 @@ async def test_repeating_does_not_ask_for_rows_kept_apart_that_were_deleted_sinc
 async def test_a_job_that_continued_a_model_which_is_gone_is_not_repeated_in_vain(
     services: Services, draft_of: Any
 ) -> None:
-    job = await failed(services, (await draft_of()).model_copy(update={"parent_adapter": "poeta-de-antes"}), "diverged")
+    gone = "poeta-de-antes"
+    draft = (await draft_of()).model_copy(update={"parent_adapter": gone})
+    with pytest.raises(NotFound, match="del que partía"):  # deleted between the proposal and its confirmation
+        await training.confirm(services, draft)
+    dataset = await services.store.dataset(draft.dataset_id, ANA)
+    job = await services.store.submit_job(
+        owner=ANA, name="hijo", dataset=dataset, base_id="afina-mini", recipe=draft.recipe, parent_adapter=gone
+    )
+    await services.store.request_cancel(job.id)
     for once_more in (training.repeat, training.draft_again):
         with pytest.raises(NotFound, match="del que partía"):
             await once_more(services, job.id, ANA)
