@@ -15,6 +15,7 @@ from bot.voices import Voice
 
 DEFAULTS: Mapping[str, float] = {"temperature": 0.3, "top_p": 0.95, "max_tokens": 512}
 LIMITS: Mapping[str, tuple[float, float]] = {"temperature": (0.0, 2.0), "top_p": (0.05, 1.0), "max_tokens": (1, 4096)}
+NAMES: Mapping[str, str] = {"temperature": "La temperatura", "top_p": "top_p", "max_tokens": "El número de tokens"}
 MAX_INSTRUCTIONS = 4000  # characters
 _UNKNOWN_CONTEXT = 12_000  # characters sent to an engine that cannot count tokens
 
@@ -27,7 +28,10 @@ def checked_parameters(given: Mapping[str, float | None]) -> dict[str, float]:
             continue
         low, high = LIMITS[name]
         if not low <= value <= high:
-            raise BadInput(f"{name} tiene que estar entre {low:g} y {high:g}.", hint="")
+            raise BadInput(
+                f"{NAMES[name]} tiene que estar entre {f'{low:g}'.replace('.', ',')} y {high:g}.",
+                hint=f"Lo normal es {f'{DEFAULTS[name]:g}'.replace('.', ',')}.",
+            )
         out[name] = value
     return out
 

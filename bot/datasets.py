@@ -70,16 +70,15 @@ def clean_name(file_name: str) -> str:
     for ending in (".gz", ".zip", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".ndjson"):
         if name.lower().endswith(ending):
             name = name[: -len(ending)]
-    return name.strip(" .")[:NAME_LENGTH] or "datos"
+    return name.strip(" ._")[:NAME_LENGTH] or "datos"
 
 
 def check_size(settings: Settings, size: int) -> None:
     """Before anything is downloaded. Raises TooLarge."""
     if size > settings.max_file_bytes:
         raise TooLarge(
-            f"El archivo ocupa {size / MIB:.1f} MiB y el límite es de {settings.max_file_bytes / MIB:.0f} MiB.".replace(
-                ".", ","
-            )
+            f"El archivo ocupa {f'{size / MIB:.1f}'.replace('.', ',')} MiB "
+            f"y el límite es de {settings.max_file_bytes / MIB:.0f} MiB."
         )
 
 

@@ -28,6 +28,7 @@ from bot.render.pages import page_button, page_of_rule
 from bot.render.report import accent, changes_file, changes_text, example_texts, plan_line, report_texts
 from bot.services import Services
 from jobs.contract import Objective
+from jobs.dataset.rules import BEYOND_REPAIR
 from jobs.errors import AfinaError
 from jobs.recipe import recommend
 
@@ -71,7 +72,7 @@ async def draw(
 
 def buttons(dataset: Dataset, course_url: str | None = None) -> list[discord.ui.Item[Any]]:
     """What can be done next, the most useful first; the page that explains the first problem."""
-    problems = bool(dataset.report.get("groups"))
+    codes = {group["code"] for group in dataset.report.get("groups", [])}
     trainable = dataset.verdict != "rejected" and dataset.usable > 0
     secrets = datasets.has_open_secrets(dataset)
     actions: list[discord.ui.Item[Any]] = []
@@ -86,12 +87,12 @@ def buttons(dataset: Dataset, course_url: str | None = None) -> list[discord.ui.
         )
     if secrets:
         actions += [Redact(dataset.id), NoSecrets(dataset.id)]
-    if problems:
+    if codes - BEYOND_REPAIR:
         style = discord.ButtonStyle.secondary if trainable else discord.ButtonStyle.primary
         actions.append(Repair(dataset.id, style=style))
     if dataset.usable:
         actions.append(Examples(f"{dataset.id}.0"))
-    if problems:
+    if codes:
         actions.append(WholeReport(dataset.id))
     if dataset.parent_id:
         actions.append(Download(dataset.id))

@@ -105,4 +105,4 @@ def _show_group(say: Console, problems: list[Problem]) -> None:
         where = f"línea{'s' if len(lines) > 1 else ''} {', '.join(lines[:_SHOWN_LINES])}{more}: "
     field = f" ({first.field})" if first.field not in (None, "$") else ""
     say.print(Text.assemble(("  " + mark + " ", colour), where, first.message, field))
-    say.print(Text("      " + first.fix, style="dim"))
+    say.print(Text("      " + first.fix.replace("«Reparar»", "--fix"), style="dim"))

@@ -7,6 +7,7 @@ quoted them, and through `plain` once more. Buttons and pictures belong to the c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from bot.consent import licence_name
@@ -105,15 +106,25 @@ def _page(code: str) -> str:
 
 
 def lines_text(lines: Sequence[int], total: int) -> str:
-    """«línea 3», «líneas 3, 7 y 12», «líneas 3, 7, 12 … (40 en total)», «todo el archivo»."""
+    """«línea 3», «líneas 3, 7 y 12», «líneas 2–9», «líneas 3, 7, 12… (40 en total)», «todo el archivo»."""
     if not lines:
         return "todo el archivo"
     if total == 1:
         return f"línea {lines[0]}"
-    shown = [str(line) for line in lines[:LINES]]
-    if total > len(shown):
+    together = consecutive(lines)
+    shown = [str(first) if first == last else f"{first}–{last}" for first, last in together[:LINES]]
+    if total > len(lines) or len(together) > LINES:
         return f"líneas {', '.join(shown)}… ({number(total)} en total)"
-    return f"líneas {', '.join(shown[:-1])} y {shown[-1]}"
+    return f"líneas {' y '.join([', '.join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)}"
+
+
+def consecutive(lines: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of three lines or more that follow each other; other lines stand alone."""
+    runs: list[tuple[int, int]] = []
+    for _, run in groupby(enumerate(lines), key=lambda item: item[1] - item[0]):
+        members = [line for _, line in run]
+        runs += [(members[0], members[-1])] if len(members) > 2 else [(line, line) for line in members]
+    return runs
 
 
 def stats_text(stats: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def _fixed(message: str, fix: str, page: str = SYNTAX) -> Rule:
     return Rule(severity=Severity.FIXED, message=message, fix=fix, page=page)
 
 
-_CONVERT = "«Reparar» (o --fix) lo convierte a JSONL; o guárdalo con un objeto JSON por línea."
+_CONVERT = "«Reparar» lo convierte a JSONL; o guárdalo con un objeto JSON por línea."
 _ONE_OBJECT = "Escribe en cada línea un objeto JSON completo, entre llaves."
 
 FILE_RULES: dict[str, Rule] = {
@@ -74,14 +74,15 @@ FILE_RULES: dict[str, Rule] = {
         "El archivo es una sola lista JSON, no JSONL: los ejemplos van entre corchetes y separados por comas.", _CONVERT
     ),
     "container_pretty": _bad_text("El archivo es JSON con sangrías: cada ejemplo ocupa varias líneas.", _CONVERT),
-    "container_csv": _bad_text("El archivo es una tabla CSV o TSV, no JSONL.", _CONVERT),
+    "container_csv": _bad_text(
+        "El archivo es una tabla CSV o TSV, no JSONL.",
+        "«Reparar» la convierte a JSONL si sus columnas se llaman, por ejemplo, «pregunta» y «respuesta».",
+    ),
     "container_html": _bad_text(
         "El archivo es una página web (HTML o XML), no JSONL.",
         "Descarga el archivo de datos en sí, no la página que lo muestra.",
     ),
-    "container_compressed": _bad_text(
-        "El archivo está comprimido ({kind}).", "Descomprímelo, o usa «Reparar» (o --fix)."
-    ),
+    "container_compressed": _bad_text("El archivo está comprimido ({kind}).", "Descomprímelo, o usa «Reparar»."),
     "container_binary": _bad_text(
         "El archivo es binario ({kind}), no texto.", "Expórtalo como JSONL en UTF-8, con un objeto por línea."
     ),
@@ -89,9 +90,7 @@ FILE_RULES: dict[str, Rule] = {
         "El archivo es una hoja de cálculo o un documento de Office, no texto.",
         "Guárdalo como CSV, con columnas como «pregunta» y «respuesta», y súbelo: «Reparar» lo convierte.",
     ),
-    "container_utf16": _bad_text(
-        "El archivo está en {kind}, no en UTF-8.", "Usa «Reparar» (o --fix), o guárdalo como UTF-8."
-    ),
+    "container_utf16": _bad_text("El archivo está en {kind}, no en UTF-8.", "Usa «Reparar», o guárdalo como UTF-8."),
     "container_text": _bad_text(
         "El archivo no es JSONL: ninguna línea es un objeto JSON.",
         "Escribe un objeto JSON por línea; /datos plantilla te da un archivo de ejemplo.",
@@ -174,7 +173,7 @@ SHAPE_RULES: dict[str, Rule] = {
     ),
     "other_program": _error(
         "El ejemplo está escrito como lo hace otro programa (claves: {keys}).",
-        "«Reparar» (o --fix) lo escribe como Afina lo lee, sin cambiar ningún texto.",
+        "«Reparar» lo escribe como Afina lo lee, sin cambiar ningún texto.",
     ),
     "ambiguous_shape": _error("El ejemplo mezcla dos formatos: {one} y {other}.", "Deja las claves de uno solo."),
     "mixed_formats": _error(
@@ -289,7 +288,7 @@ CONTENT_RULES: dict[str, Rule] = {
     ),
     "mojibake": _warning(
         "El texto parece mal codificado (como «Ã±» en vez de «ñ»).",
-        "Vuelve a exportarlo en UTF-8, o usa «Reparar» (o --fix).",
+        "Vuelve a exportarlo en UTF-8, o usa «Reparar».",
     ),
     "personal_data": _warning(
         "Parece haber datos personales: {kind}.",
@@ -352,3 +351,16 @@ SET_RULES: dict[str, Rule] = {
 }
 
 RULES: dict[str, Rule] = {**FILE_RULES, **SYNTAX_RULES, **SHAPE_RULES, **CHAT_RULES, **CONTENT_RULES, **SET_RULES}
+
+# Nothing in such a file can be repaired: it has to be made anew.
+BEYOND_REPAIR = frozenset(
+    {
+        "empty_file",
+        "only_blank_lines",
+        "file_too_large",
+        "container_html",
+        "container_binary",
+        "container_office",
+        "container_text",
+    }
+)

@@ -26,7 +26,7 @@ Esta tabla sale del código (`python -m jobs.dataset.rules_page > docs/problemas
 **Error**: no se puede entrenar tal como está. **Aviso**: se puede, pero míralo. **Arreglado**: se corrige al leer, y se
 dice. Las líneas se cuentan desde 1, con las vacías incluidas; lo que es de todo el archivo no lleva línea. Lo que va
 entre llaves se rellena con lo que haya en el archivo, acortado y sin nada que pueda mencionar a nadie ni revelar un
-secreto.
+secreto. «Reparar» es el botón de Discord; en la terminal, `afina check … --fix SALIDA`.
 """
 SECTIONS = (
     ("Del archivo", FILE_RULES),

@@ -104,6 +104,16 @@ async def open_thread(person: Person, model: str = f"base:{BASE}", **options: An
     return thread
 
 
+@pytest.mark.parametrize(("name", "words"), [("temperatura", "La temperatura tiene que estar entre 0 y 2.")])
+async def test_what_is_out_of_range_is_said_in_words_of_people(
+    ana: Person, place: Playground, bot: Afina, name: str, words: str
+) -> None:
+    await place.wait_bot("charlar")
+    answer = await (await ana.slash("charlar", modelo=f"base:{BASE}", **{name: 9})).done()
+    assert words in answer.text
+    assert "Lo normal es 0,3." in answer.text
+
+
 async def answer_to(person: Person, text: str, **how: Any) -> Message:
     await person.say(text, **how)
     return await person.wait_message(button=DONE, timeout=10)

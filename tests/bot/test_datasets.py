@@ -95,6 +95,23 @@ async def test_another_container_is_converted_with_one_press(ana: Any, place: Pl
     assert "12 ejemplos · 12 utilizables" in mended.text
 
 
+NOT_DATA = {
+    "an empty file": (b"", "El archivo está vacío"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + b"0" * 64, "imagen PNG"),
+    "a workbook": (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "Guárdalo como CSV"),
+    "a note": ("hola\nqué tal\n".encode(), "/datos plantilla"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), NOT_DATA.values(), ids=NOT_DATA)
+async def test_what_nobody_could_repair_offers_no_button_for_it(
+    ana: Any, place: Playground, bot: Afina, data: bytes, words: str
+) -> None:
+    card = await upload(ana, place, data, "raro.jsonl")
+    assert words in card.text
+    assert [button.label for button in card.buttons] == ["Informe completo", "Leer en el curso", "Borrar"]
+
+
 async def test_where_nothing_is_left_it_says_so(ana: Any, place: Playground, bot: Afina) -> None:
     card = await upload(ana, place, b'{"a": 1}\n{"b": 2}\n', "raro.jsonl")
     answer = await card.click("Reparar")

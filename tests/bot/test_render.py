@@ -20,6 +20,7 @@ from bot.render.cards import MAX_COMPONENTS, MAX_TEXT, Elsewhere, card, clip
 from bot.render.curve import Points, draw
 from bot.render.model import model_card
 from bot.render.plan import memory, queue_text
+from bot.render.report import lines_text
 from jobs.contract import Event, EventType, Interval, JobState, Phase, Score, TrainRequest, Verdict
 from tests.bot.scripted import good_evaluation
 
@@ -98,6 +99,22 @@ def labels(layout: discord.ui.LayoutView) -> list[str | None]:
 
 
 # Numbers
+
+
+WHERE = [
+    ([], 1, "todo el archivo"),
+    ([3], 1, "línea 3"),
+    ([3, 7, 12], 3, "líneas 3, 7 y 12"),
+    ([3, 4], 2, "líneas 3 y 4"),
+    ([2, 3, 4, 5], 4, "líneas 2–5"),
+    ([1, 4, 5, 6, 9], 5, "líneas 1, 4–6 y 9"),
+    (list(range(1, 13)), 3000, "líneas 1–12… (3\u202f000 en total)"),
+]
+
+
+@pytest.mark.parametrize(("lines", "total", "shown"), WHERE)
+def test_lines_are_told_briefly(lines: list[int], total: int, shown: str) -> None:
+    assert lines_text(lines, total) == shown
 
 
 @pytest.mark.parametrize(
