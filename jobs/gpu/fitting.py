@@ -30,6 +30,8 @@ from jobs.gpu.trainer import LeanSFTTrainer
 from jobs.recipe import less_memory
 
 KEPT_CHECKPOINTS = 3
+# What libraries say where memory runs out: on Linux, on Windows, in C++ and in cuBLAS.
+NO_MEMORY = ("Cannot allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
 LOGS = 50  # points of a loss curve, about
 
 
@@ -55,7 +57,7 @@ class Fitting:
             try:
                 with quiet_peft():
                     return self._once(recipe, resume_from)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not out_of_memory(error):
                     raise
                 if recipe.batch_size == 1 and recipe.gradient_checkpointing:
@@ -141,5 +143,6 @@ def _micro_batch(recipe: Recipe) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the device's memory ran out (on a processor torch has no class of its own for it)."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+    """Whether an error means that memory ran out, of the device or of the machine; most of them have no class."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in NO_MEMORY)

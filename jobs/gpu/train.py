@@ -26,12 +26,12 @@ from jobs.catalog import load_catalog
 from jobs.contract import EventType, Method, Objective, Phase, Recipe, TrainRequest, TrainResult
 from jobs.dataset import read_examples, split_examples
 from jobs.dataset.example import Example, Kind
-from jobs.errors import AfinaError, DatasetError, DiskFull, NothingToLearn, Stopped, for_want_of_room
+from jobs.errors import AfinaError, DatasetError, DiskFull, DoesNotFit, NothingToLearn, Stopped, for_want_of_room
 from jobs.gpu import checkpoints, models, publish
 from jobs.gpu.chat import REFUSED, ChatEncoder
 from jobs.gpu.data import BEYOND_THE_ROW, Prepared, prepare
 from jobs.gpu.evaluate import evaluate
-from jobs.gpu.fitting import Fitting
+from jobs.gpu.fitting import Fitting, out_of_memory
 from jobs.gpu.lora import continued_adapter, new_adapter
 from jobs.gpu.preference import prepare_preferences
 from jobs.gpu.progress import Control as AnyControl
@@ -89,8 +89,7 @@ def attempt(
         raise
     except Exception as error:  # a bug; people get a sentence, the log gets the traceback
         logger.exception("job %s failed", request.rq_id)
-        surprise = AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
-        told = DiskFull() if for_want_of_room(error) else surprise
+        told = _in_words(error)
         emit(EventType.FAILED, told.message, "error", code=told.code, hint=told.hint)
         raise told from error
     emit(EventType.RESULT, "El modelo está listo.", **result.model_dump(mode="json"))
@@ -182,6 +181,12 @@ def train(
         files=files,
         **details,
     )
+
+
+def _in_words(error: Exception) -> AfinaError:
+    if for_want_of_room(error):
+        return DiskFull()
+    return DoesNotFit() if out_of_memory(error) else AfinaError("Ha fallado algo inesperado durante el entrenamiento.")
 
 
 def read_data(request: TrainRequest, artifacts: Artifacts) -> tuple[list[Example], list[Example]]:

@@ -6,15 +6,20 @@ Spanish, what came of it, why, what to change and where the course explains it, 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import csv
 import io
 import json
 import zipfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from jobs.queue import Queue
 from playground import task
 from playground.views import Message
 from tests.whole.studio import PATIENCE, Student, Studio
@@ -79,10 +84,27 @@ def phases(card: Message) -> list[str]:
     return list(dict.fromkeys(line.split(" (")[0].rstrip("0123456789/ ") for line in lines))
 
 
+@contextlib.asynccontextmanager
+async def little_memory(studio: Studio, spare: int) -> AsyncIterator[None]:
+    """Trainings that begin inside find no more than `spare` bytes of memory beyond what the worker holds."""
+    queue = Queue(studio.stack.redis_url)
+    async with asyncio.timeout(PATIENCE):
+        while not queue.workers():  # it is still importing
+            await asyncio.sleep(0.2)
+    worker = psutil.Process(studio.stack.child("worker").process.pid)
+    held = worker.memory_info().data
+    before = worker.rlimit(psutil.RLIMIT_DATA)
+    worker.rlimit(psutil.RLIMIT_DATA, (held + spare, before[1]))
+    try:
+        yield
+    finally:
+        worker.rlimit(psutil.RLIMIT_DATA, before)
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "wish", "said"),
     [
-        ("etiquetas", corners(), {}, ["acierto", "base+4", "en el prompt", "intervalo del 95"]),
+        ("etiquetas", corners(), {}, ["acierto", "base+4", "en el prompt", "intervalo del 95", "se ahorra"]),
         ("cuatrobits", corners(), {"Método": ["QLoRA"]}, ["acierto", "F1 macro"]),
         ("formal", pairs(), {}, ["acierto", "tokens"]),
         ("panes", texts(), {}, ["pérdida"]),
@@ -193,6 +215,21 @@ class TestGoingWrong:
         end = await rut.end("loro")
         assert "Sin diferencia clara" in end.text
         assert "Compartir" not in buttons(end)
+
+    async def test_memory_that_runs_short_means_smaller_steps_and_the_card_says_so(self, studio: Studio) -> None:
+        lia = studio.student("Lía")
+        rows = [chat(f"Resume {i}: " + "érase una vez un cuento muy largo " * 20, "Un cuento.") for i in range(80)]
+        data = await lia.upload("relatos.jsonl", rows)
+        async with little_memory(studio, 140 * 2**20):  # for a few rows at a time, not for eight
+            progress = await lia.train(data, "apretado", values=BRIEF)
+            end = await lia.end("apretado")
+        await progress.refresh()
+        assert "tu modelo está listo" in end.text
+        assert any("No cabía en la memoria: sigo con" in edit.text for edit in progress.edits)
+        events = (await exported(lia, "apretado"))["events.jsonl"]
+        assert "a la vez y el mismo lote efectivo" in events
+        steps = [json.loads(line)["data"] for line in events.splitlines() if '"type":"metrics"' in line]
+        assert steps[-1]["step"] == steps[-1]["total_steps"] == 9  # 70 rows of 80, eight a step
 
     async def test_what_is_too_big_for_the_device_cannot_be_confirmed(self, studio: Studio) -> None:
         big = studio.data / "bases" / "qwen3-8b"  # as a downloaded base looks; nobody gets as far as loading it
