@@ -70,11 +70,10 @@ def table(evaluation: Evaluation) -> str:
 def details(evaluation: Evaluation) -> str:
     """What the table leaves out: on how many rows, how sure, what guessing would give."""
     parts = [f"Medido en {number(evaluation.examples)} ejemplos que no ha visto al entrenar."]
-    interval = evaluation.tuned.accuracy or evaluation.tuned.exact_match
-    if interval is not None:
-        parts.append(f"Su acierto real está entre {_range(interval)} (intervalo del 95 %).")
-    elif evaluation.tuned.chrf is not None:
-        chrf = evaluation.tuned.chrf
+    chrf = evaluation.tuned.chrf
+    if evaluation.tuned.accuracy is not None:
+        parts.append(f"Su acierto real está entre {_range(evaluation.tuned.accuracy)} (intervalo del 95 %).")
+    elif chrf is not None and evaluation.verdict is not Verdict.NOT_MEASURED:
         parts.append(f"Su chrF real está entre {number(chrf.low, 1)} y {number(chrf.high, 1)} (intervalo del 95 %).")
     if is_preference(evaluation):
         parts.append("Elegir a cara o cruz acertaría el 50\u00a0%.")
@@ -85,8 +84,16 @@ def details(evaluation: Evaluation) -> str:
         shots = evaluation.few_shot_examples
         legend.append(f"base+{shots}: la base con {shots} ejemplos en el prompt")
     if evaluation.tuned.prompt_tokens is not None:
-        legend.append("tokens: los de cada petición")
+        legend.append("tokens: los de cada petición" + _saving(evaluation))
     return " ".join(parts) + (f"\n-# {' · '.join(legend)}" if legend else "")
+
+
+def _saving(evaluation: Evaluation) -> str:
+    """The tokens of a request that a tuned model does without: those of the examples that the base needs."""
+    with_examples = evaluation.few_shot.prompt_tokens if evaluation.few_shot else None
+    if with_examples is None or evaluation.tuned.prompt_tokens is None:
+        return ""
+    return f"; el tuyo se ahorra {number(with_examples - evaluation.tuned.prompt_tokens)}"
 
 
 def samples(evaluation: Evaluation, *, mistakes_first: bool = False, limit: int = 5, width: int = 220) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import unicodedata
+from collections.abc import Callable
 
 import pytest
 import sacrebleu
@@ -70,13 +72,30 @@ def test_rouge_l_is_the_f1_of_the_longest_common_subsequence(answer: str, expect
     assert scores.rouge_l([answer], [expected]) == pytest.approx(value)
 
 
-def test_an_interval_covers_the_mean_about_nineteen_times_in_twenty() -> None:
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_free_text_is_compared_in_one_unicode_form(form: str) -> None:
+    expected = ["la canción más corta de abril", "mañana será otro día"]
+    answers = [unicodedata.normalize(form, text) for text in expected]
+    assert scores.chrf(answers, expected) == pytest.approx(100)
+    assert scores.bleu(answers, expected) == pytest.approx(100)
+    assert scores.row_chrf(answers, expected) == pytest.approx([100, 100])
+    assert scores.rouge_l(answers, expected) == 1
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean"),
+    [(lambda rng: float(rng.random() < 0.7), 0.7), (lambda rng: rng.betavariate(2, 1), 2 / 3)],
+    ids=["right or wrong", "closeness"],
+)
+@pytest.mark.parametrize("rows", [5, 10, 20, 60])
+def test_an_interval_covers_the_mean_about_nineteen_times_in_twenty(
+    draw: Callable[[random.Random], float], mean: float, rows: int
+) -> None:
     rng = random.Random(1)
-    covered = 0
-    for _ in range(200):
-        interval = scores.mean_interval([float(rng.random() < 0.7) for _ in range(60)])
-        covered += interval.low <= 0.7 <= interval.high
-    assert 0.88 <= covered / 200 <= 0.99
+    intervals = [scores.mean_interval([draw(rng) for _ in range(rows)]) for _ in range(200)]
+    covered = sum(interval.low <= mean <= interval.high for interval in intervals) / len(intervals)
+    assert 0.88 <= covered <= 1
+    assert rows < 20 or covered <= 0.99
 
 
 def test_the_paired_test_counts_all_flips_of_few_rows() -> None:
