@@ -24,6 +24,7 @@ _ABOUT_COURSE = r"(?!.*\b(?:curso|guia|repositorio|leccion|course|guide|esto|est
 _FORMS: dict[Aim, tuple[str, ...]] = {
     Aim.DEFINITION: (
         r"\b(?:que (?:es|son|significa|quiere decir)|en que consiste|what (?:is|are)|defin|explica|concepto)",
+        r"\b(?:para que sirven?|como funcionan?|how does \w+ work)\b",
     ),
     Aim.PERSON: (  # «¿Quién fundó OpenAI?», but not «¿quién hizo este curso?»
         r"\b(?:quien(?:es)?|who) (?:es|son|fue|fueron|era|creo|crearon|fundo|fundaron|invento|inventaron|gano|descubrio"

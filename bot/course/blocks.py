@@ -24,7 +24,7 @@ _BOLD_QUESTION = re.compile(r"^\*\*(¿[^*]{3,120}\?)\*\*\s*")
 class Block:
     heading: str  # the nearest heading inside the passage; empty when the passage began under its own
     lead: str  # what introduces items or code; may be empty
-    parts: tuple[str, ...]  # sentences, or items («• …»), or the lines of code as one part
+    parts: tuple[str, ...]  # sentences, or items («• …», «1. …»), or the lines of code as one part
     kind: str  # "prose", "list" or "code"
 
     @property
@@ -119,7 +119,8 @@ def _items(lines: list[str]) -> list[str]:
     items: list[str] = []
     for line in lines:
         if (item := _ITEM.match(line)) or not items:
-            items.append(f"• {plain(line[item.end() if item else 0 :])}")
+            mark = item.group().strip() if item else ""
+            items.append(f"{mark if mark[:-1].isdigit() else '•'} {plain(line[item.end() if item else 0 :])}")
         else:
             items[-1] += f" {plain(line)}"
     return items

@@ -30,6 +30,7 @@ LINKS = 0.4  # a passage of nothing but links loses this share, unless the quest
 ABOUT_LINKS = "recursos"  # the concept of asking for resources
 DEFINES = 0.6  # what a passage gains whose heading is just the concept of a question «qué es …»
 TOUCHES = 0.2  # the same, when the title of its page, or a heading of names alone, has it among others
+OTHERWISE = 0.25  # share of those gains for a question that asks for something else
 DECLARED = 0.3  # share of the best score that a passage gains whose document says that it answers just this question
 ALIKE = 0.6  # how alike two questions are from which on that counts
 SECTION = 0.1  # share of the best score of its section that a passage gets
@@ -165,8 +166,8 @@ class Index:
         total = self._raw(query.tokens)
         if ABOUT_LINKS not in query.named:
             total *= self._prose
-        if query.defines:
-            total *= self._gains([CONCEPT + concept for concept in query.named])
+        gains = self._gains([CONCEPT + concept for concept in query.named])
+        total *= gains if query.defines else 1 + OTHERWISE * (gains - 1)
         total += DECLARED * total.max(initial=0.0) * self._alike(query)
         section = np.zeros_like(total)
         for numbers in self._sections:

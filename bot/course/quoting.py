@@ -15,14 +15,17 @@ from bot.course.analysis import Analyzer
 from bot.course.blocks import Block, blocks, written
 from bot.course.glossary import Glossary
 from bot.course.passage import Passage
-from bot.course.query import CONCEPT, Query
+from bot.course.query import CONCEPT, PLAIN, Query
 
 SHORT = 850  # characters of the short answer
 LONG = 1700  # of the longer one
 ENOUGH = 380  # characters from which on one passage is answer enough, unless two things are compared
 NEAR = 0.8  # a further passage is quoted when it comes so close to the best one
 WORTH = 0.5  # a further block of a passage, likewise
+SIDE = 0.4  # the same for a passage about the other of two things that are compared
+BRIEF = 140  # a shorter quotation goes on with the next block, whatever it says
 FIRST = 1.15  # what the first block of a passage gains: sections begin with their answer
+HEADED = 0.6  # what the first block under a heading gains when the heading says all that was asked
 LEANING = 0.6  # what is left of a paragraph that cannot be understood alone
 UNDER = 0.6  # how much of a heading's weight its blocks have
 CODE = 650  # a longer code block is not quoted in the short answer
@@ -71,15 +74,27 @@ class Quoter:
         quotes: list[Quote] = []
         left = room
         for passage in passages[: most + 2]:
-            if quotes and (passage.score < NEAR * best or left < 150):
+            other = compares and bool(quotes) and self._is_other_side(query, passage, quotes[0].passage)
+            if quotes and (passage.score < (SIDE if other else NEAR) * best or left < 150):
+                if compares and left >= 150:
+                    continue
                 break
-            quote = self._quote(query, passage, min(left, room * 4 // 5), told)
-            if quote and self._adds(quote, quotes):
+            whole = not compares or self._sides(query) <= self._held(passage.label)
+            quote = self._quote(query, passage, min(left, room * (4 if whole else 3) // 5), told)
+            if quote and (other or self._adds(quote, quotes)):
                 quotes.append(quote)
                 left -= len(quote.text) + 8
             if len(quotes) == most or (not compares and most == 2 and room - left >= ENOUGH):
                 break
         return quotes
+
+    def _is_other_side(self, query: Query, passage: Passage, quoted: Passage) -> bool:
+        """Whether a passage is headed by a thing of a comparison that does not head the one quoted."""
+        return bool(self._sides(query) & self._held(passage.label) - self._held(quoted.label))
+
+    @staticmethod
+    def _sides(query: Query) -> set[str]:
+        return {CONCEPT + concept for concept in query.named if not concept.startswith(PLAIN)}
 
     @staticmethod
     def _adds(quote: Quote, quotes: Sequence[Quote]) -> bool:
@@ -95,7 +110,10 @@ class Quoter:
             return None
         scale = self._scale(query, found)
         weights = [
-            self._block_weight(scale, query, block) * (1 if at else FIRST) * (LEANING if leans(block.text) else 1)
+            self._block_weight(scale, query, block)
+            * (1 if at else FIRST)
+            * (1 if at and block.heading == found[at - 1].heading else 1 + HEADED * self._share(query, block.heading))
+            * (LEANING if leans(block.text) else 1)
             for at, block in enumerate(found)
         ]
         top = max(range(len(found)), key=lambda place: (weights[place], -place))
@@ -108,12 +126,14 @@ class Quoter:
         for at in range(start, len(found)):
             if at > top and len(text) >= ENOUGH:
                 break
-            if at > top and weights[at] < WORTH * weights[top]:
+            if at > top and len(text) >= BRIEF and weights[at] < WORTH * weights[top]:
                 continue
             more = self._cut(scale, query, found[at], room - len(text) - 1, above=heading)
             if not more:
                 break
             text, heading = f"{text}\n{more}".strip(), found[at].heading
+            if found[at].parts[-1] not in more:  # cut: nothing may follow
+                break
         return Quote(passage=passage, text=text, score=self._block_weight({}, query, found[top])) if text else None
 
     @staticmethod
@@ -154,6 +174,12 @@ class Quoter:
         held = [self._held(" ".join((block.heading, block.lead, *block.parts))) for block in found]
         counts = {token: sum(token in tokens for tokens in held) for token in query.tokens}
         return {token: 1 + math.log(len(found) / count) for token, count in counts.items() if count}
+
+    def _share(self, query: Query, heading: str) -> float:
+        """How much of what was asked a heading says (0–1)."""
+        held = self._held(heading) if heading else set()
+        asked = sum(query.tokens.values())
+        return sum(weight for token, weight in query.tokens.items() if token in held) / asked if asked else 0.0
 
     def _block_weight(self, scale: Scale, query: Query, block: Block) -> float:
         heading = UNDER * self._weight(scale, query, block.heading) if block.heading else 0.0

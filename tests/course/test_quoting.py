@@ -84,10 +84,38 @@ def test_a_sentence_that_leans_on_another_is_known(sentence: str, does: bool) ->
         ("puedo entrenar sin gpu", "En CPU se puede entrenar"),
         ("what is perplexity", "es la exponencial de la pérdida media"),
         ("qué hago si la pérdida sale nan", "Algún número se desbordó"),
+        ("cómo preparo mis datos", "1. **Define la tarea**"),
+        ("cómo genero datos sintéticos", "Para cada pasaje de un texto fiable"),
+        ("cómo borro mis datos", "`/misdatos descargar`"),
+        ("para qué sirve bleu", "BLEU (2002) nació para traducción"),
+        ("cómo entreno con afina", "1. **Datos**: uno de tus conjuntos"),
     ],
 )
 def test_an_answer_begins_with_what_was_asked(shipped: Course, question: str, said: str) -> None:
     assert said in QuotingAnswerer(shipped).quote(question).text[:160]
+
+
+@pytest.mark.parametrize(
+    ("question", "sides"),
+    [
+        ("dpo o ppo, cuál elijo", ("**PPO** (Proximal", "**DPO** (Direct")),
+        ("unsloth o axolotl", ("Unsloth es una biblioteca", "Axolotl es una herramienta")),
+    ],
+)
+def test_a_comparison_hears_both_sides(shipped: Course, question: str, sides: tuple[str, str]) -> None:
+    text = QuotingAnswerer(shipped).quote(question).text
+    assert all(side in text for side in sides)
+
+
+def test_a_definition_of_one_short_sentence_goes_on(shipped: Course) -> None:
+    text = QuotingAnswerer(shipped).quote("qué es deepspeed").text
+    assert text.startswith("DeepSpeed es una biblioteca de Microsoft.")
+    assert "ZeRO-2" in text
+
+
+def test_steps_keep_their_numbers() -> None:
+    (block,) = blocks("1. Abre.\n2. Cierra\n   bien.\n")
+    assert block.parts == ("1. Abre.", "2. Cierra bien.")
 
 
 def test_no_answer_ends_with_an_announcement_or_says_a_thing_twice(shipped: Course) -> None:
