@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import discord
+from pydantic import ValidationError
 
 from bot import logs
 from bot.arbiter import Arbiter, need_from
@@ -34,7 +35,7 @@ from bot.progress import ProgressFeed
 from bot.prompts import Prompts
 from bot.scheduler import Scheduler
 from bot.services import Services
-from bot.settings import Settings
+from bot.settings import Settings, explain
 from bot.store import Store
 from bot.waiting import Fits
 from jobs.artifacts import Artifacts
@@ -57,7 +58,11 @@ SECOND_BOT = "Ya hay un bot en marcha con esta carpeta de datos ({folder}). Para
 
 def main() -> int:
     started = time.monotonic()
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(explain(error), file=sys.stderr)  # noqa: T201
+        return 1
     logs.set_up(settings)
     if settings.discord_token is None:
         print(NOT_SET_UP, file=sys.stderr)  # noqa: T201

@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from bot.console.parser import build_parser
-from bot.settings import Settings
+from bot.settings import Settings, explain
 from jobs.errors import AfinaError
 
 # command -> module of bot.console whose `run(arguments, settings)` returns the exit code; imported when asked for
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(_bad_settings(error), file=sys.stderr)
+        print(explain(error), file=sys.stderr)
         return 2
     try:
         return _run(parsed, settings)
@@ -80,16 +80,6 @@ def _run(parsed: argparse.Namespace, settings: Settings) -> int:
     module = importlib.import_module(f"bot.console.{COMMANDS[parsed.command]}")
     code: int = module.run(parsed, settings)
     return code
-
-
-def _bad_settings(error: ValidationError) -> str:
-    lines = ["Hay ajustes que no entiendo (entorno o .env):"]
-    for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else "?"
-        known = f"AFINA_{name}".upper() if name in Settings.model_fields else name
-        lines.append(f"  {known}: {problem['msg']}")
-    lines.append("En .env.example está explicado cada uno.")
-    return "\n".join(lines)
 
 
 def _surprise(settings: Settings) -> str:

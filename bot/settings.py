@@ -10,12 +10,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobs.moderation import Level
 
 ROOT = Path(__file__).resolve().parent.parent
+
+REDIS = ("redis://", "rediss://", "unix://")
+WEB = ("http://", "https://")
+# What pydantic says about a value, by the kind of mistake; what is in braces it tells with it.
+_WORDS = {
+    "int_parsing": "tiene que ser un número entero",
+    "float_parsing": "tiene que ser un número",
+    "bool_parsing": "tiene que ser true o false",
+    "literal_error": "tiene que ser {expected}",
+    "greater_than": "tiene que ser mayor que {gt}",
+    "greater_than_equal": "tiene que ser como mínimo {ge}",
+    "less_than": "tiene que ser menor que {lt}",
+    "less_than_equal": "tiene que ser como máximo {le}",
+}
 
 
 class Settings(BaseSettings):
@@ -124,6 +138,21 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
+    @field_validator("discord_token", mode="before")
+    @classmethod
+    def _a_token(cls, value: object) -> object:
+        if isinstance(value, str) and not (value.isascii() and value.isprintable() and " " not in value.strip()):
+            raise ValueError("lleva espacios o letras que ningún token tiene; cópialo otra vez")
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("redis_url", "engine_url", "llm_url", "embeddings_url", "moderation_url", "course_url")
+    @classmethod
+    def _an_address(cls, value: str | None, about: ValidationInfo) -> str | None:
+        beginnings = REDIS if about.field_name == "redis_url" else WEB
+        if value is not None and not value.startswith(beginnings):
+            raise ValueError(f"tiene que empezar por {' o '.join(beginnings)}")
+        return value
+
     @property
     def database(self) -> Path:
         return self.data_dir / "afina.sqlite3"
@@ -132,3 +161,16 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """Root of datasets and adapters, as fsspec wants it."""
         return self.artifacts_url or str(self.data_dir)
+
+
+def explain(error: ValidationError) -> str:
+    """Every setting that is not understood, by its name in the environment and never with its value, in Spanish."""
+    lines = ["Hay ajustes que no entiendo (entorno o .env):"]
+    for problem in error.errors(include_input=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "?"
+        known = f"AFINA_{name}".upper() if name in Settings.model_fields else name
+        context = {key: str(value).replace(" or ", " o ") for key, value in problem.get("ctx", {}).items()}
+        said = _WORDS[problem["type"]].format(**context) if problem["type"] in _WORDS else problem["msg"]
+        lines.append(f"  {known}: {context.get('error', said)}")
+    lines.append("En .env.example está explicado cada uno.")
+    return "\n".join(lines)

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from bot.console.up import NO_TOKEN
 from bot.settings import Settings
+from jobs.artifacts import Artifacts
 from jobs.catalog import is_downloaded, load_catalog
 from jobs.errors import AfinaError
 from jobs.queue import Queue
@@ -44,6 +45,7 @@ _PERMISSIONS = {
     "enviar mensajes en hilos": 1 << 38,
 }
 _ADMINISTRATOR = 1 << 3
+_PATIENCE = 20.0  # seconds for an object store
 _NOBODY = "afina-doctor"  # an adapter that no engine has
 _MARK = {"good": ("✓", "green"), "warning": ("⚠", "yellow"), "bad": ("✗", "red")}
 
@@ -171,8 +173,26 @@ async def _redis(settings: Settings) -> Finding:
             return Finding(name="Redis", state="good", text=f"responde; trabajadores: {len(workers)}")
         fix = "Sin trabajadores, lo que se pida espera. Con scripts/run arranca uno; en otra máquina: afina worker"
         return Finding(name="Redis", state="warning", text="responde, pero no hay ningún trabajador", fix=fix)
-    fix = "Comprueba que está en marcha y que REDIS_URL lleva bien la máquina, el puerto y la contraseña."
+    fix = (
+        "Comprueba que está en marcha y que REDIS_URL lleva bien la máquina, el puerto, la contraseña y el certificado."
+    )
     return Finding(name="Redis", state="bad", text="no responde en REDIS_URL", fix=fix)
+
+
+async def _artifacts(settings: Settings) -> Finding:
+    if settings.artifacts_url is None:
+        return Finding(name="Archivos", state="good", text="en la carpeta de datos")
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.to_thread(lambda: Artifacts(settings.artifacts).list_datasets())
+    except ImportError:
+        fix = "Instala su paquete: AFINA_EXTRAS=bot,gpu,s3 scripts/install"
+        return Finding(name="Archivos", state="bad", text="falta el paquete de ese almacén", fix=fix)
+    except Exception as error:  # clients of foreign services raise many things
+        fix = "Comprueba AFINA_ARTIFACTS_URL, AWS_ENDPOINT_URL y las claves (AWS_…), y que el cubo existe."
+        text = f"no puedo leer en AFINA_ARTIFACTS_URL ({type(error).__name__})"
+        return Finding(name="Archivos", state="bad", text=text, fix=fix)
+    return Finding(name="Archivos", state="good", text="el almacén de AFINA_ARTIFACTS_URL responde")
 
 
 async def _torch(settings: Settings) -> Finding:
@@ -275,6 +295,7 @@ CHECKS: tuple[Check, ...] = (
     _token,
     _permissions,
     _redis,
+    _artifacts,
     _torch,
     _gpu,
     _bases,

@@ -111,6 +111,7 @@ async def test_a_broken_client_ends_the_process_for_its_supervisor(place: Playgr
     [
         ({}, "Falta DISCORD_TOKEN"),
         ({"DISCORD_TOKEN": "otro"}, "Discord no acepta ese DISCORD_TOKEN"),
+        ({"AFINA_METRICS_PORT": "hola"}, "AFINA_METRICS_PORT: tiene que ser un número entero"),
     ],
 )
 async def test_what_a_person_must_put_right_is_said_in_spanish(

@@ -1,9 +1,10 @@
 """`afina doctor` names each thing that a volunteer can get wrong, and how to mend it."""
 
 import pytest
+from pydantic import ValidationError
 
 from bot.console.doctor import CHECKS, examine
-from bot.settings import Settings
+from bot.settings import Settings, explain
 from jobs.attempt import connect
 from jobs.contract import WorkerInfo
 from jobs.queue import WORKER_KEY
@@ -70,6 +71,44 @@ async def test_a_shared_redis_without_workers_and_with_one(tmp_path, shared_redi
     connect(shared_redis.url).set(WORKER_KEY + "uno", info.model_dump_json())
     seen = await found(tmp_path, redis_url=shared_redis.url)
     assert (seen["Redis"].state, seen["Redis"].text) == ("good", "responde; trabajadores: 1")
+
+
+async def test_an_object_store_that_cannot_be_reached(tmp_path, monkeypatch):
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    seen = await found(tmp_path, artifacts_url="s3://cubo/afina")
+    assert seen["Archivos"].state == "bad"
+    assert (await found(tmp_path))["Archivos"].state == "good"
+
+
+async def test_an_object_store_whose_package_is_missing(tmp_path):
+    seen = await found(tmp_path, artifacts_url="gs://cubo/afina")
+    assert "falta el paquete" in seen["Archivos"].text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"DISCORD_TOKEN": "un tökén"}, "DISCORD_TOKEN: lleva espacios o letras"),
+        ({"REDIS_URL": "localhost:6379"}, "REDIS_URL: tiene que empezar por redis:// o rediss:// o unix://"),
+        ({"AFINA_ENGINE_URL": "10.0.0.5:8000"}, "AFINA_ENGINE_URL: tiene que empezar por http:// o https://"),
+        ({"AFINA_METRICS_PORT": "hola"}, "AFINA_METRICS_PORT: tiene que ser un número entero"),
+        ({"AFINA_SHARDS": "-1"}, "AFINA_SHARDS: tiene que ser como mínimo 0"),
+        ({"AFINA_MEMBERS_INTENT": "quizá"}, "AFINA_MEMBERS_INTENT: tiene que ser true o false"),
+        ({"AFINA_LOG_FORMAT": "xml"}, "AFINA_LOG_FORMAT: tiene que ser 'text' o"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_named_by_every_process_and_its_value_is_not_told(
+    settings, said, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert said in explain(caught.value)
+    assert next(iter(settings.values())) not in explain(caught.value)
 
 
 async def test_an_engine_that_serves_adapters(tmp_path):
