@@ -96,8 +96,19 @@ def test_only_the_bot_is_told_the_discord_token(name):
 
 @pytest.mark.parametrize("name", ["redis", "worker", "worker-gpu", "engine", "vllm"])
 def test_whatever_runs_models_or_keeps_the_queue_has_no_way_out(name):
-    assert compose["services"][name]["networks"] == ["inside"]
-    assert compose["networks"]["inside"] == {"internal": True}
+    (network,) = compose["services"][name]["networks"]
+    assert compose["networks"][network] == {"internal": True}
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_queue_is_out_of_reach_for_whatever_serves_models(profile):
+    services = of_profile(profile)
+    reach = {
+        name for name, service in services.items() if set(service["networks"]) & set(services["redis"]["networks"])
+    }
+    assert {re.sub("-gpu$", "", name) for name in reach} == {"redis", "bot", "worker"}
+    bot = next(service for name, service in services.items() if name.startswith("bot"))
+    assert all(set(service["networks"]) & set(bot["networks"]) for service in services.values())
 
 
 def test_the_one_networked_step_has_its_own_container_that_nothing_starts():
