@@ -22,7 +22,9 @@ from bot.course.glossary import Glossary
 
 CONCEPT = "§"  # prefix of concept tokens in the index
 SURE = 5  # letters from which on a corrected word is taken for what it was corrected to
-ASKING = "hace hacer funciona sirve significa existe elijo elegir uso usar usa dice explica entender does work use"
+ASKING = (
+    "hace hacer funciona sirve significa existe elijo elegir uso usar usa dice explica tarda tardar dura does work use"
+)
 PLAIN = "w-"  # prefix of the ids that only hold a plain word and its synonyms
 
 

@@ -122,11 +122,17 @@ class Quoter:
             start and leans(found[start].text) and sum(len(block.text) for block in found[start - 1 : top + 1]) < room
         ):
             start -= 1
+        every = blocks(passage.text)
+
+        def follows(at: int) -> bool:  # on the quotable block before it, with nothing left out in between
+            return at > 0 and every.index(found[at]) == every.index(found[at - 1]) + 1
+
         text, heading = "", None
         for at in range(start, len(found)):
             if at > top and len(text) >= ENOUGH:
                 break
-            if at > top and len(text) >= BRIEF and weights[at] < WORTH * weights[top]:
+            brief = len(text) < BRIEF and (not leans(found[at].text) or follows(at))
+            if at > top and not brief and weights[at] < WORTH * weights[top]:
                 continue
             more = self._cut(scale, query, found[at], room - len(text) - 1, above=heading)
             if not more:

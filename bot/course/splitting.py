@@ -41,14 +41,17 @@ class Block:
     kind: str
 
 
+_ROW = re.compile(r"^[ \t]*\|(.*?)\|?[ \t]*$", re.MULTILINE)
+_BAR = re.compile(r"\s*(?<!\\)\|\s*")
+
+
 def plain(markdown: str) -> str:
     """Readable text: links become their label, images their caption, table bars and paddings go."""
     text = _DIRECTIVE.sub("", markdown)
     text = _IMAGE.sub(lambda match: match.group(1), text)
     text = _LINK.sub(lambda match: match.group(1), text)
     text = re.sub(r"^(?=.*---)[ \t:|-]+$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^[ \t]*\|\s*|\s*\|[ \t]*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\s+\|\s+", " — ", text)
+    text = _ROW.sub(lambda match: _BAR.sub(" — ", match.group(1).strip()), text).replace("\\|", "|")
     text = re.sub(r"[ \t]{2,}", " ", text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 

@@ -60,6 +60,8 @@ def test_front_matter_is_not_text() -> None:
         ("![una curva](img/curva.png) baja", "una curva baja"),
         ("| a    | b   |\n| :--- | --- |\n| 1    | 2   |", "a — b\n\n1 — 2"),
         ("> [!NOTE]\n> Cuidado.", "> \n> Cuidado."),
+        ("`P(A | B)` es la de A", "`P(A | B)` es la de A"),
+        ("| Qwen | `<\\|im_start\\|>` |", "Qwen — `<|im_start|>`"),
     ],
 )
 def test_plain_text_keeps_labels_and_drops_addresses(markdown: str, readable: str) -> None:
