@@ -52,6 +52,7 @@ class _Column:
 
     voice: Voice
     text: str = ""
+    note: str = ""  # why there is no more text
     done: bool = False
     failed: bool = False  # the voice could not answer
 
@@ -168,13 +169,13 @@ class CompareCog(commands.Cog):
                 async for chunk in chunks:
                     column.text += chunk.text
         except Unwelcome as error:
-            column.text = f"-# ⚠️ {error}"
+            column.text, column.note = "", str(error)
         except AfinaError as error:
-            column.text += f"\n-# ⚠️ {error}"
+            column.note = str(error)
             column.failed = True
         except Exception:
             log.exception("a voice of a comparison failed")
-            column.text += "\n-# ⚠️ Algo ha fallado por mi parte."
+            column.note = "Algo ha fallado por mi parte."
             column.failed = True
         column.done = True
 
@@ -220,7 +221,9 @@ def _card(contest: Contest, columns: Sequence[_Column]) -> discord.ui.LayoutView
         answer = f"{answer[: room - 1].rstrip()}…" if len(answer) > room else answer
         if answer.count("```") % 2:
             answer += "\n```"
-        texts.append(f"**Modelo {letter}**\n{answer or ('(nada)' if column.done else '')}{'' if column.done else ' ▌'}")
+        ending = (f"\n-# ⚠️ {column.note}" if column.note else "") if column.done else " ▌"
+        nothing = "(nada)" if column.done and not column.note else ""
+        texts.append(f"**Modelo {letter}**\n{answer or nothing}{ending}")
     if not finished:
         return card(*texts)
     # A voice that could not answer has not lost, and nobody wins against it.

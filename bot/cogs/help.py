@@ -6,6 +6,7 @@ Rule of this file: everything here answers privately.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import discord
@@ -21,7 +22,7 @@ from bot.members import allowance
 from bot.render.cards import Accent, card
 from bot.render.help import HELP, privacy_texts
 from bot.render.limits import limits_texts
-from bot.render.numbers import number, size
+from bot.render.numbers import count, size
 from bot.services import Services
 
 Interaction = discord.Interaction[Any]
@@ -91,16 +92,27 @@ class Erase(Action, cog="mine", verb="erase"):
         workshop = await services.store.workshop(owner)
         counts = await erasing.erase(services, owner)
         interaction.client.homes.pop(owner.user_id, None)
-        text = (
-            f"## Borrado\n{number(counts['datasets'])} de datos, {number(counts['models'])} modelos, "
-            f"{number(counts['jobs'])} entrenamientos y {number(counts['votes'] + counts['feedback'])} opiniones."
-        )
+        text = f"## Borrado\n{erased_text(counts)}"
         gone = (
             workshop is not None and workshop != interaction.channel_id and await _delete_thread(interaction, workshop)
         )
         if workshop is not None and not gone:
             text += "\nLos mensajes de tu taller siguen en Discord: pide a quien modera el servidor que borre el hilo."
         await interaction.edit_original_response(view=card(text, accent=Accent.QUIET))
+
+
+def erased_text(counts: Mapping[str, int]) -> str:
+    """What there was and is gone, without what there was none of."""
+    there = {
+        ("archivo de datos", "archivos de datos"): counts["datasets"],
+        ("modelo", "modelos"): counts["models"],
+        ("entrenamiento", "entrenamientos"): counts["jobs"],
+        ("opinión", "opiniones"): counts["votes"] + counts["feedback"],
+    }
+    gone = [count(amount, *words) for words, amount in there.items() if amount]
+    if not gone:
+        return "Ya no queda nada tuyo aquí."
+    return f"{' y '.join([', '.join(gone[:-1]), gone[-1]] if len(gone) > 1 else gone)}. Ya no queda nada tuyo aquí."
 
 
 async def _delete_thread(interaction: Interaction, thread_id: int) -> bool:

@@ -7,9 +7,12 @@ object interface, because pyplot keeps global state that threads must not share.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from bot.render.numbers import number
 
 INK = "#E8E8EA"
 GRID = "#3A3C43"
@@ -39,7 +42,8 @@ def draw(points: Points, *, title: str) -> bytes:
         steps = [step for step, _ in points.train]
         losses = [value for _, value in points.train]
         axes.plot(steps, losses, color=TRAIN, alpha=0.3, linewidth=1.5)
-        axes.plot(steps, smooth(losses), color=TRAIN, linewidth=3, label="entrenamiento")
+        marker = "o" if len(losses) == 1 else None
+        axes.plot(steps, smooth(losses), color=TRAIN, linewidth=3, marker=marker, markersize=8, label="entrenamiento")
     if points.validation:
         steps = [step for step, _ in points.validation]
         losses = [value for _, value in points.validation]
@@ -51,10 +55,18 @@ def draw(points: Points, *, title: str) -> bytes:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Mean over a centred window of a tenth of the points; unlike an exponential mean it does not lag behind."""
-    reach = max(1, len(values) // 20)
-    windows = (values[max(0, index - reach) : index + reach + 1] for index in range(len(values)))
-    return [sum(window) / len(window) for window in windows]
+    """Mean over a centred window of a tenth of the points; unlike an exponential mean it does not lag behind.
+
+    The window narrows towards both ends, so that a short curve starts and ends where it did; what is no number leaves
+    a gap.
+    """
+    widest = max(1, len(values) // 20)
+    means: list[float] = []
+    for index, value in enumerate(values):
+        reach = max(widest // 4, min(widest, index, len(values) - 1 - index))
+        window = [near for near in values[max(0, index - reach) : index + reach + 1] if math.isfinite(near)]
+        means.append(sum(window) / len(window) if math.isfinite(value) else math.nan)
+    return means
 
 
 def _dress(axes: Any, title: str) -> None:
@@ -67,7 +79,8 @@ def _dress(axes: Any, title: str) -> None:
     axes.tick_params(colors=INK, labelsize=14)
     axes.grid(color=GRID, linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace(".", ",")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     for side in axes.spines.values():
         side.set_visible(False)
     low, high = axes.get_ylim()
@@ -75,3 +88,8 @@ def _dress(axes: Any, title: str) -> None:
     if axes.get_legend_handles_labels()[0]:
         legend = axes.legend(fontsize=15, facecolor=PAPER, edgecolor=GRID, labelcolor=INK)
         legend.get_frame().set_alpha(0.9)
+
+
+def _tick(value: float) -> str:
+    """«0,25», «12 000»: as in Spanish, with a space that the font of matplotlib has."""
+    return number(value).replace("\u202f", " ") if abs(value) >= 1000 else f"{value:.3g}".replace(".", ",")

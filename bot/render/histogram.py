@@ -56,7 +56,8 @@ def _mark(axes: Any, value: float, name: str, *, colour: str, height: float) -> 
         va="top",
         color=colour,
         fontsize=18,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 3, "alpha": 0.85},
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 3},
+        zorder=5,  # over the other line
     )
 
 

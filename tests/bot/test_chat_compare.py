@@ -115,6 +115,7 @@ async def test_where_a_voice_fails_the_others_answer_and_nobody_votes(
     answer = await ana.slash("comparar", mensaje="¿quién eres?", modelo1="poeta", modelo2=f"base:{BASE}")
     card = await (await answer.done()).wait_edit(button="Ver quién es quién", timeout=10)
     assert list(columns(card).values()) == [BASE]
+    assert "\n-# ⚠️ " in card.text  # a note, not words of the model
     assert "rango" in card.text
     assert "esta vez no se vota" in card.text
     assert [button.label for button in card.buttons] == ["Ver quién es quién"]

@@ -13,6 +13,7 @@ import pytest
 
 from bot import models, personal
 from bot.client import Afina
+from bot.cogs.help import erased_text
 from bot.errors import BadInput
 from bot.records import Model, Owner
 from bot.services import Services
@@ -20,6 +21,23 @@ from bot.store.people import TABLES
 from jobs.contract import Evaluation, Recipe
 from playground import Playground
 from tests.bot.scripted import ScriptedEngine, ScriptedQueue, ScriptedWorker, good_evaluation
+
+NOTHING = {"datasets": 0, "models": 0, "jobs": 0, "votes": 0, "feedback": 0}
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ({}, "Ya no queda nada tuyo aquí."),
+        ({"models": 1}, "1 modelo. Ya no queda nada tuyo aquí."),
+        (
+            {"datasets": 2, "jobs": 1, "votes": 1, "feedback": 1},
+            "2 archivos de datos, 1 entrenamiento y 2 opiniones. Ya no queda nada tuyo aquí.",
+        ),
+    ],
+)
+def test_what_was_erased_is_counted_as_people_count(there: dict[str, int], told: str) -> None:
+    assert erased_text({**NOTHING, **there}) == told
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from bot.render import evaluation as evaluation_text
 from bot.render import job as job_text
 from bot.render import numbers
 from bot.render.cards import MAX_COMPONENTS, MAX_TEXT, Elsewhere, card, clip
-from bot.render.curve import Points, draw
+from bot.render.curve import Points, draw, smooth
 from bot.render.model import model_card
 from bot.render.plan import memory, queue_text
 from bot.render.report import lines_text
@@ -371,6 +371,21 @@ def test_the_card_of_a_model_hides_the_data_from_others() -> None:
 
 
 # The curve
+
+
+@pytest.mark.parametrize(
+    ("losses", "drawn"),
+    [
+        ([2.0, 1.5], [2.0, 1.5]),
+        ([3.0, 2.0, 1.0], [3.0, 2.0, 1.0]),
+        ([4.0, 1.0, 1.0, 0.0], [4.0, 2.0, 2 / 3, 0.0]),
+        ([2.0, math.nan, 1.0], [2.0, math.nan, 1.0]),
+        ([2.0], [2.0]),
+        ([], []),
+    ],
+)
+def test_the_smooth_curve_starts_and_ends_where_the_training_did(losses: list[float], drawn: list[float]) -> None:
+    assert smooth(losses) == pytest.approx(drawn, nan_ok=True)
 
 
 @pytest.mark.parametrize(
