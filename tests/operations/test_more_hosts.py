@@ -1,5 +1,6 @@
 """More hosts: Redis over TLS with users, artifacts in an object store, several workers; on one machine, over TCP."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from bot import erasing
 from bot.console.doctor import examine
 from bot.progress import ProgressFeed
 from bot.records import Dataset, Owner
@@ -24,6 +26,8 @@ from jobs.attempt import connect
 from jobs.contract import Recipe
 from jobs.errors import ModelNotFound, QueueUnavailable
 from jobs.queue import Queue
+from tests.bot.conftest import make_services
+from tests.bot.scripted import ScriptedEngine
 from tests.jobs.fake import FUNCTION
 from tests.operations.conftest import PASSWORD, certificate
 
@@ -160,7 +164,9 @@ Artifacts(sys.argv[1], cache=folder / "c").publish_adapter("mio", folder / "draf
             Artifacts(object_store, cache=tmp_path / "there").adapter("mio")
 
 
-async def test_two_workers_elsewhere_train_what_this_host_is_asked_for(shared_redis, object_store, tmp_path):
+async def test_two_workers_elsewhere_train_what_this_host_is_asked_for_and_forget_it_when_told(
+    shared_redis, object_store, tmp_path
+):
     """Bot, Redis, bucket and two workers share nothing but addresses; each has a folder of its own."""
     settings = Settings(
         _env_file=None,
@@ -191,14 +197,24 @@ async def test_two_workers_elsewhere_train_what_this_host_is_asked_for(shared_re
                 await feed.step(block_ms=100)
             assert await store.open_jobs() == [], "\n".join(log.read_text() for log in logs)
             models = await store.models(ANA)
+            for model in models:
+                assert (Artifacts(object_store, cache=tmp_path / "engine").adapter(model.adapter_name)).is_dir()
+            folders = [tmp_path / f"worker{number}" / "jobs" for number in (1, 2)]
+            assert sum(len(list(folder.iterdir())) for folder in folders if folder.exists()) == 4
+            services = make_services(settings, store, queue, ScriptedEngine(), artifacts=artifacts)
+            await erasing.erase(services, ANA)
+            deadline = time.monotonic() + 120
+            while (left := [path for folder in folders for path in folder.glob("*")]) or await erasing.finish(services):
+                assert time.monotonic() < deadline, left
+                await asyncio.sleep(0.2)
+            assert (artifacts.list_adapters(), artifacts.list_datasets()) == ([], [])
+            assert not [path for path in (tmp_path / "bot" / "cache").rglob("*") if path.is_file()]
     finally:
         for process in workers:
             process.terminate()
         for process in workers:
             process.wait(30)
     assert len(models) == 4
-    for model in models:
-        assert (Artifacts(object_store, cache=tmp_path / "engine").adapter(model.adapter_name)).is_dir()
     said = "".join(log.read_text() for log in logs)
     assert PASSWORD not in said
     assert [process.returncode for process in workers] == [0, 0]
