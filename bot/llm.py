@@ -220,7 +220,7 @@ def quoted(course: Course, findings: Findings, told: str = "") -> Answer:
 
 def not_covered(course: Course, findings: Findings, question: str) -> Answer:
     """That the course does not say it; a greeting is greeted."""
-    near = course.near_topics(question)
+    near = course.near_topics(question, strict=True)  # somebody who asked for a recipe wants no question on GGUF
     aims = findings.query.aims
     if Aim.COURTESY in aims:
         near = near or course.topics.questions[:2]

@@ -141,9 +141,10 @@ class Course:
         # Reciprocal ranks hardly fall; whoever compares scores (quotes) expects them to fall like lexical ones.
         return np.asarray(max(float(lexical.max()), 1.0) * (fused / fused.max()) ** STEEP, dtype=np.float32)
 
-    def near_topics(self, question: str, k: int = 2) -> tuple[str, ...]:
-        """Questions of the pages that are close to this one."""
-        return self.topics.nearest(self._reader.read(question), k)
+    def near_topics(self, question: str, k: int = 2, *, strict: bool = False) -> tuple[str, ...]:
+        """Questions of the pages that are close to this one; when `strict`, only those that share its subject."""
+        query = self._reader.read(question)
+        return self.topics.nearest(query, k, about=query.subject if strict else None)
 
     def retriever(self, k: int = 5, *, gate: bool = True) -> BaseRetriever:
         """A langchain retriever over this course."""

@@ -64,6 +64,16 @@ class Query:
     def defines(self) -> bool:
         return Aim.DEFINITION in self.aims
 
+    @property
+    def subject(self) -> frozenset[str]:
+        """Its tokens that belong to the field; empty when it is about anything else."""
+        if self.aims - {Aim.DEFINITION, Aim.PRICE}:
+            return frozenset()
+        field = {name for name in self.named if not name.startswith(PLAIN)}
+        if self.foreign or self.unknown:
+            return frozenset(CONCEPT + name for name in field - self.weak)
+        return frozenset(self.familiar) | {CONCEPT + name for name in field | (self.described.keys() - self.lone)}
+
 
 class Reader:
     """Turns questions into queries for one index."""

@@ -20,11 +20,14 @@ class Topics:
             named = (CONCEPT + concept for concept, _ in glossary.find(analyzer.sequence(question)))
             self._tokens.append(frozenset((*analyzer.stems(question), *named)))
 
-    def nearest(self, query: Query, k: int) -> tuple[str, ...]:
-        """The `k` closest questions that share something with the query, best first; never the question itself."""
+    def nearest(self, query: Query, k: int, *, about: frozenset[str] | None = None) -> tuple[str, ...]:
+        """The `k` closest questions that share something with the query, and one of the tokens `about` when those are
+        given; best first, never the question itself."""
         scored = []
         asked = fold(query.question).strip(" ¿?")
         for question, tokens in zip(self.questions, self._tokens, strict=True):
+            if about is not None and about.isdisjoint(tokens):
+                continue
             score = sum(weight for token, weight in query.tokens.items() if token in tokens) / (4 + len(tokens))
             if score > 0.05 and fold(question).strip(" ¿?") != asked:
                 scored.append((score, question))

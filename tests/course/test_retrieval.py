@@ -192,3 +192,20 @@ def test_a_broken_question_file_names_the_line(tmp_path: Path, line: str) -> Non
     path.write_text('{"question": "¿qué es LoRA?", "expect": ["LoRA"]}\n' + line, encoding="utf-8")
     with pytest.raises(BadInput, match="línea 2"):
         read_items(path)
+
+
+@pytest.mark.parametrize(
+    ("question", "near"),
+    [
+        ("receta de tortilla de patatas", False),
+        ("¿cómo se hace un omelette?", False),
+        ("¿qué temperatura hace en Lima?", False),
+        ("resuelve x al cuadrado menos 4", False),
+        ("¿puedo usar LoRA en WhatsApp?", True),
+        ("¿cuáles son las fases de un entrenamiento?", True),
+    ],
+)
+def test_what_is_not_covered_offers_questions_only_on_its_own_subject(
+    shipped: Course, question: str, near: bool
+) -> None:
+    assert bool(QuotingAnswerer(shipped).quote(question).suggestions) is near
