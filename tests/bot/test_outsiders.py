@@ -92,9 +92,9 @@ async def words_of(answer: Answer) -> str:
     return " ".join([message.text, *files])
 
 
-async def press(bot: Afina, person: Person, custom_id: str) -> str:
+async def press(bot: Afina, person: Person, custom_id: str, channel: Any = None) -> str:
     """A message with this button where the person is, and what pressing it brings."""
-    channel = bot.get_channel((await person.channels())[0].id)
+    channel = channel or bot.get_channel((await person.channels())[0].id)
     view = discord.ui.LayoutView(timeout=None).add_item(discord.ui.TextDisplay(f"[{custom_id}]"))
     button = discord.ui.Button(label="Pulsar", custom_id=custom_id)
     await channel.send(view=view.add_item(discord.ui.ActionRow(button)))
@@ -127,6 +127,26 @@ async def test_a_made_up_button_gets_nothing(
     assert await rows_of(services, owner) == before
     assert queue.stops == []
     assert services.artifacts.list_adapters() != []
+
+
+async def test_nor_does_it_in_direct_messages_that_claim_to_belong_to_that_server(
+    place: Playground, services: Services, queue: ScriptedQueue, bot: Afina, belongings: tuple[Owner, list[str]]
+) -> None:
+    """As somebody's who was in Ana's server once: it still is what their direct messages belong to."""
+    owner, ids = belongings
+    eva = place.person("Eva", place.guild("Otra", channels=("general",)), admin=True)
+    await place.wait_bot("ayuda")
+    await bot.make_home(eva.id, owner.guild_id)
+    direct = await (await bot.fetch_user(eva.id)).create_dm()
+    eva.at(await eva.direct())
+    before = await rows_of(services, owner)
+    wanted = {"data": ids[0], "train": ids[0], "job": ids[2], "admin": ids[2], "chat": ids[3], "model": ids[3]}
+    made_up = [f"{prefix}{wanted.get(prefix.split(':')[1], ids[6])}" for prefix in buttons(services)]
+    told = [await press(bot, eva, custom_id, direct) for custom_id in made_up]
+    assert sum("Ya no estás" in words for words in told) > len(made_up) / 2
+    assert [words for words in told if SECRET in words] == []
+    assert await rows_of(services, owner) == before
+    assert queue.stops == []
 
 
 async def test_a_member_who_makes_up_the_buttons_of_staff_gets_nothing(
