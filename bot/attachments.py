@@ -13,6 +13,7 @@ FILE_TEXT = 20_000  # characters of it that a model gets
 NOT_TEXT = "(archivo que no es de texto)"
 TOO_BIG = "(archivo demasiado grande para leerlo aquí)"
 EMPTY = "(archivo vacío)"
+GOES_ON = "\n(sigue)"  # after a text that was cut
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _CONTROLS = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f\x1b")
@@ -34,7 +35,18 @@ def as_text(data: bytes) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not text:
         return EMPTY
-    return text if len(text) <= FILE_TEXT else text[:FILE_TEXT].rstrip() + "\n(sigue)"
+    return text if len(text) <= FILE_TEXT else text[:FILE_TEXT].rstrip() + GOES_ON
+
+
+def unread(text: str) -> str | None:
+    """What the person who attached a file has to know when the model did not get all of it."""
+    if text == NOT_TEXT:
+        return "no lo he leído, porque no es un archivo de texto"
+    if text == TOO_BIG:
+        return f"no lo he leído, porque pasa de {MAX_FILE // 1024} KB; pega aquí la parte que importa"
+    if text.endswith(GOES_ON):
+        return "solo he leído el principio, porque es muy largo"
+    return None
 
 
 def decoded(data: bytes) -> str | None:

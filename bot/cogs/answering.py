@@ -15,13 +15,14 @@ from contextlib import aclosing, suppress
 
 import discord
 
-from bot.attachments import as_text, worth_reading
+from bot.attachments import as_text, unread, worth_reading
 from bot.chat import reply
 from bot.cogs.growing import CROWDED, Gone, Growing, MakeView, Place
 from bot.conversations import REMEMBERED, Turn, branch, conversation
 from bot.engine import EngineResting
 from bot.moderation import Unwelcome
 from bot.records import ChatThread
+from bot.render.numbers import plain
 from bot.services import Services
 from bot.sessions import Pace, Session
 from bot.voices import Voices
@@ -89,7 +90,9 @@ class Answering:
                     finish = chunk.finish
                     if finish is None:
                         await growing.show(text, self._writing(place.id))
-            await growing.finish(text, _notes(text, finish, answer.dropped), self._done(session.trigger))
+            await growing.finish(
+                text, _notes(text, finish, answer.dropped, path[-1].files), self._done(session.trigger)
+            )
         except EngineResting as error:
             await self._keep_for_later(session, place, growing, text, error)
         except AfinaError as error:
@@ -200,8 +203,8 @@ def _varied(parameters: dict[str, float], seed: int) -> dict[str, float]:
     return {**parameters, "temperature": max(parameters.get("temperature", 0.0), 0.8), "seed": seed}
 
 
-def _notes(text: str, finish: str | None, dropped: int) -> list[str]:
-    notes = []
+def _notes(text: str, finish: str | None, dropped: int, files: Sequence[tuple[str, str]]) -> list[str]:
+    notes = [f"{plain(name, 60)}: {why}." for name, content in files if (why := unread(content))]
     if not text.strip():
         notes.append("El modelo no ha respondido nada.")
     if finish == "length":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.attachments import EMPTY, FILE_TEXT, MAX_FILE, NOT_TEXT, TOO_BIG, as_text, worth_reading
+from bot.attachments import EMPTY, FILE_TEXT, MAX_FILE, NOT_TEXT, TOO_BIG, as_text, unread, worth_reading
 
 TEXT = "Año de niñas:\n¿qué tal?\n"
 
@@ -81,3 +81,12 @@ def test_any_bytes_become_a_text_that_can_be_sent(data: bytes) -> None:
     assert text.strip()
     assert "\x00" not in text
     text.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("hola", None), (EMPTY, None), (TOO_BIG, "256 KB"), (NOT_TEXT, "no es"), (as_text(b"a" * 30_000), "el principio")],
+)
+def test_who_attached_a_file_is_told_what_the_model_did_not_get(text: str, told: str | None) -> None:
+    said = unread(text)
+    assert said is None if told is None else told in (said or "")

@@ -318,7 +318,9 @@ async def test_several_people_are_told_apart_and_nobody_is_pinged(
 async def test_text_files_are_read(bot: Afina, ana: Person, served: ProtocolEngine) -> None:
     await open_thread(ana)
     await ana.attach(("notas.txt", "línea uno".encode("cp1252")), ("foto.png", b"\x89PNG"), content="resume")
-    await ana.wait_message(button=DONE)
+    answer = await ana.wait_message(button=DONE)
+    assert "foto.png: no lo he leído, porque no es un archivo de texto." in answer.text
+    assert "notas.txt: " not in answer.text
     sent = served.asked[-1]["messages"][-1]["content"]
     assert sent == "resume\n\n[notas.txt]\nlínea uno\n\n[foto.png]\n(archivo que no es de texto)"
 
