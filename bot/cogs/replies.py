@@ -25,6 +25,7 @@ UNKNOWN_INTERACTION = 10062  # older than 3 s without an answer
 ALREADY_ACKNOWLEDGED = 40060  # the same interaction was delivered twice and the other copy won
 INVALID_TOKEN = 50027  # older than 15 min
 UNKNOWN_WEBHOOK = 10015  # what an expired interaction token can also look like
+CLOSED_TO_US = 50007  # direct messages, by somebody's wish
 EXPIRED = {UNKNOWN_INTERACTION, INVALID_TOKEN, UNKNOWN_WEBHOOK}
 
 
@@ -45,6 +46,11 @@ def as_refusal(error: BaseException) -> AfinaError | None:
         return BadInput("Vas muy deprisa.", hint=f"Prueba otra vez en {error.retry_after:.0f} s.")
     if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
         return BadInput("Ese comando ha cambiado hace poco.", hint="Recarga Discord y escríbelo otra vez.")
+    if isinstance(error, discord.Forbidden) and error.code == CLOSED_TO_US:
+        return NotAllowed(
+            "Aquí no puedo abrir un hilo privado y tus mensajes directos están cerrados.",
+            hint="Permite mensajes directos de este servidor, o prueba en otro canal.",
+        )
     if isinstance(error, discord.Forbidden):
         return NotAllowed(
             "Aquí me falta un permiso de Discord para hacer eso.",

@@ -315,6 +315,19 @@ async def test_several_people_are_told_apart_and_nobody_is_pinged(
     assert served.asked[-1]["messages"][-1]["content"] == "Luis: hola a todos"
 
 
+async def test_where_neither_threads_nor_direct_messages_are_allowed_it_says_which(
+    bot: Afina, place: Playground
+) -> None:
+    guild = place.guild("Estricta", bot_permissions=Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES)
+    eva = place.person("Eva", guild)
+    place.user(eva).accepts_dms = False
+    await place.wait_bot("charlar")
+    await asyncio.sleep(0.3)
+    refusal = await (await eva.slash("charlar", modelo=f"base:{BASE}")).done()
+    assert "tus mensajes directos están cerrados" in refusal.text
+    assert "Permite mensajes directos" in refusal.text
+
+
 async def test_text_files_are_read(bot: Afina, ana: Person, served: ProtocolEngine) -> None:
     await open_thread(ana)
     await ana.attach(("notas.txt", "línea uno".encode("cp1252")), ("foto.png", b"\x89PNG"), content="resume")
