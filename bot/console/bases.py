@@ -12,7 +12,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bot.console.parts import NO_TORCH
+from bot.console.up import NO_TORCH
 from bot.settings import Settings
 from jobs.catalog import Catalog, is_downloaded, load_catalog
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bot.console.parts import NO_TORCH
+from bot.console.up import NO_TORCH
 from bot.records import CONSOLE, Model
 from bot.render.evaluation import headline
 from bot.settings import Settings

@@ -12,12 +12,9 @@ import sys
 from typing import NoReturn
 
 from bot.console.stack import settings_environment
-from bot.console.up import NO_TOKEN
+from bot.console.up import NO_TOKEN, NO_TORCH
 from bot.settings import Settings
 from jobs.errors import QueueUnavailable
-
-NO_TORCH = """Aquí no está instalada la parte que entrena y sirve modelos (torch).
-Instálala con:  AFINA_TORCH=auto scripts/install"""
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +98,41 @@ def test_what_cannot_be_done_ends_with_1_and_a_sentence(
     assert code == 1
     assert words in said.err + said.out
     assert "Traceback" not in said.err + said.out
+
+
+WITHOUT_TORCH = """
+import importlib.util, sys
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *others: None if name == "torch" else find_spec(name, *others)
+from bot.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_where_torch_is_not_installed_the_bot_starts_alone(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "DISCORD_TOKEN": "da-igual",
+        "AFINA_DISCORD_API": "http://127.0.0.1:9/api/v10",
+        "AFINA_DATA_DIR": str(tmp_path / "datos"),
+    }
+    command = [sys.executable, "-c", WITHOUT_TORCH, "up"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as up:
+        assert up.stderr is not None
+        said = ""
+        while "Discord does not answer" not in said:  # the bot is at work
+            line = up.stderr.readline()
+            assert line, said
+            said += line
+        up.terminate()
+        said += up.stderr.read()
+    assert up.returncode == 0
+    assert "arranco solo el bot" in said
+    assert "starting it again" not in said
+    done = subprocess.run(
+        [*command, "--sin-bot"], env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, "AFINA_TORCH=auto" in done.stderr) == (1, True)
 
 
 def test_a_setting_that_makes_no_sense_is_named(
