@@ -97,6 +97,15 @@ def test_a_service_is_confined(name):
     assert wanted <= set(lines)
 
 
+@pytest.mark.parametrize("name", ["afina", "afina-worker", "afina-backup"])
+def test_a_service_keeps_its_data_where_it_may_write_whatever_its_file_of_settings_says(name):
+    """systemd lets a file win over `Environment=`, and the copied example names a folder of a plain installation."""
+    text = (ROOT / "docker" / "systemd" / f"{name}.service").read_text()
+    (started,) = re.findall(r"^ExecStart=(.*)$", text, flags=re.M)
+    assert started.startswith("/usr/bin/env AFINA_DATA_DIR=/var/lib/afina /opt/afina/.venv/bin/afina ")
+    assert "StateDirectory=afina\n" in text
+
+
 @pytest.mark.parametrize("name", ["afina", "afina-worker"])
 def test_what_trains_has_time_for_a_checkpoint_and_comes_back(name):
     text = (ROOT / "docker" / "systemd" / f"{name}.service").read_text()
