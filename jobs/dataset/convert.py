@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from jobs.dataset.container import SEPARATOR_HINT, Container, Found, wrapped
@@ -37,7 +37,9 @@ def convert(data: bytes, found: Found, limits: Limits) -> tuple[bytes, str] | No
         if found.container is Container.UTF16:
             return decode_wide(data, found.encoding), f"Convertido de {found.encoding.upper()} a UTF-8."
         if found.container in (Container.ARRAY, Container.PRETTY):
-            return _lines(json_values(data)), "Convertido a un objeto JSON por línea."
+            values, cut = json_values(data)
+            lost = " El último estaba cortado y se ha quedado fuera." if cut else ""
+            return _lines(values), f"Convertido a un objeto JSON por línea.{lost}"
         if found.container is Container.CSV:
             return _lines(table_rows(data)), "Convertida la tabla a un ejemplo por línea."
     except (ValueError, EOFError, RecursionError, csv.Error, zlib.error, zipfile.BadZipFile, NotImplementedError):
@@ -84,26 +86,41 @@ def decode_text(data: bytes) -> str:
         return data.decode("cp1252")
 
 
-def json_values(data: bytes) -> Iterator[Any]:
-    """The values of an array, or values one after the other, however they are laid out.
+def json_values(data: bytes) -> tuple[list[Any], bool]:
+    """The values of an array, or values one after the other, however they are laid out; whether the end was cut off.
 
     A single object that only wraps a list ("data", "examples", …) gives the list.
     """
     text = decode_text(data).strip()
     try:
-        yield from list(_values_in(text))
+        return _values_in(text)
     except json.JSONDecodeError:
-        yield from _values_in(without_extras(text))
+        return _values_in(without_extras(text).strip())
 
 
-def _values_in(text: str) -> Iterator[Any]:
+def _values_in(text: str) -> tuple[list[Any], bool]:
     decoder = json.JSONDecoder()
+    values: list[Any] = []
     place = 0
     while place < len(text):
-        value, place = decoder.raw_decode(text, place)
-        yield from _unwrapped(value)
+        try:
+            value, place = decoder.raw_decode(text, place)
+            values += _unwrapped(value)
+        except json.JSONDecodeError as error:
+            if not _is_cut(error, text):
+                raise
+            if values:
+                return values, True
+            if text[place] != "[":
+                raise
+            place += 1  # an array without an end: its values one by one
         while place < len(text) and text[place] in " \t\r\n,":
             place += 1
+    return values, False
+
+
+def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
+    return error.pos >= len(text) or error.msg.startswith("Unterminated string")
 
 
 def _unwrapped(value: Any) -> list[Any]:
@@ -133,5 +150,5 @@ def _row(row: dict[str, str]) -> dict[str, Any]:
     return meant
 
 
-def _lines(values: Iterator[Any]) -> bytes:
+def _lines(values: Iterable[Any]) -> bytes:
     return b"".join(json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n" for value in values)

@@ -50,7 +50,9 @@ def translate(value: Object) -> Object | None:
     meant: Object | None = None
     for _ in range(_STEPS):
         current = value if meant is None else meant
-        readings = (read(current) for read in (_row, _parsed, _gemini, _transcripts, _plain_turns, _renamed))
+        readings = (
+            read(current) for read in (_row, _parsed, _named_turns, _gemini, _transcripts, _plain_turns, _renamed)
+        )
         step = next((one for one in readings if one is not None), None)
         if step is None:
             break
@@ -59,9 +61,19 @@ def translate(value: Object) -> Object | None:
 
 
 def _row(value: Object) -> Object | None:
-    """The viewer of a hub wraps each row."""
-    inner = value.get("row")
-    return inner if isinstance(inner, dict) and value.keys() <= {"row", "row_idx", "truncated_cells"} else None
+    """An object that only wraps another one, as the viewer of a hub does with each row."""
+    inner = [part for name, part in value.items() if name not in ("row_idx", "truncated_cells")]
+    return inner[0] if len(inner) == 1 and isinstance(inner[0], dict) else None
+
+
+def _named_turns(value: Object) -> Object | None:
+    """`messages` whose turns are called as in ShareGPT."""
+    turns = value.get("messages")
+    if "conversations" in value or not isinstance(turns, list) or not turns:
+        return None
+    if not all(isinstance(turn, dict) and turn.keys() == {"from", "value"} for turn in turns):
+        return None
+    return {"conversations": turns, **{name: part for name, part in value.items() if name != "messages"}}
 
 
 def _parsed(value: Object) -> Object | None:
@@ -227,3 +239,6 @@ def plain(name: str) -> str:
 
 def _message(role: str, content: str) -> Object:
     return {"role": role, "content": content}
+
+
+_READINGS: Final = (_row, _parsed, _named_turns, _gemini, _transcripts, _plain_turns, _renamed)

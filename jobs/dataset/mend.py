@@ -34,6 +34,7 @@ _ALIASES: Final = {
     "sistema": "system",
 }
 _LISTS: Final = ("messages", "conversations", "prompt", "completion", "chosen", "rejected")
+_TEXTS: Final = ("prompt", "completion", "instruction", "input", "output", "text")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NO_TEXT: Final = frozenset({"role", "from", "id", "tool_call_id", "type", "tools", "functions"})
 
@@ -52,8 +53,11 @@ def mend_object(value: dict[str, Any], note: Note, *, redact: bool = False) -> d
         note("other_program", f"Escrito como «{shape.family}».")
     if shape is Shape.UNKNOWN:
         return value
+    if shape is Shape.PROMPT_COMPLETION:
+        value, shape = _with_system(value, note)
     if shape is Shape.MESSAGES:
         value = _system_inside(value, note)
+    value = _numbers_as_text(value, note)
     value = _known_only(value, KEYS[shape], note)
     for name in _LISTS:
         if isinstance(value.get(name), list):
@@ -75,6 +79,28 @@ def _system_inside(value: dict[str, Any], note: Note) -> dict[str, Any]:
     note("unknown_key", "Llevado «system» al primer mensaje.")
     rest = {name: part for name, part in value.items() if name != "system"}
     return {**rest, "messages": [{"role": "system", "content": system}, *messages]}
+
+
+def _with_system(value: dict[str, Any], note: Note) -> tuple[dict[str, Any], Shape]:
+    """A pair with instructions beside it as messages, which have a place for them."""
+    texts = [value.get(name) for name in ("system", "prompt", "completion")]
+    if not all(isinstance(text, str) and not is_blank(text) for text in texts):
+        return value, Shape.PROMPT_COMPLETION
+    note("unknown_key", "Escrito como «messages», para que «system» cuente.")
+    turns = zip(("system", "user", "assistant"), texts, strict=True)
+    rest = {name: part for name, part in value.items() if name not in ("system", "prompt", "completion")}
+    return {"messages": [{"role": role, "content": text} for role, text in turns], **rest}, Shape.MESSAGES
+
+
+def _numbers_as_text(value: dict[str, Any], note: Note) -> dict[str, Any]:
+    """Labels and results are often numbers."""
+    numbers = [
+        name for name in _TEXTS if isinstance(value.get(name), int | float) and not isinstance(value[name], bool)
+    ]
+    if not numbers:
+        return value
+    note("wrong_type", "Escrito como texto lo que era un número.")
+    return {**value, **{name: str(value[name]) for name in numbers}}
 
 
 def _known_only(value: dict[str, Any], known: frozenset[str], note: Note) -> dict[str, Any]:

@@ -8,6 +8,7 @@ alone: nobody knows what it would have said.
 from __future__ import annotations
 
 import ast
+import codecs
 import json
 import math
 import re
@@ -18,7 +19,7 @@ Note = Callable[[str, str], None]
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _COMMENTS: Final = re.compile(rf"({_STRING})|//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
-_COMMAS: Final = re.compile(rf"({_STRING})|,(?=\s*[}}\]])|,\s*\Z", re.DOTALL)
+_COMMAS: Final = re.compile(rf"({_STRING})|,(?=\s*[}}\]])|[,;]\s*\Z", re.DOTALL)
 _STRAIGHT: Final = str.maketrans("“”„‟", '""""')
 _LITERAL_CHARACTERS: Final = 200_000  # longer texts are not given to Python's parser
 
@@ -39,6 +40,10 @@ def _decoded(raw: bytes, note: Note) -> str | None:
     if b"\0" in raw:
         note("raw_nul", "Quitados bytes NUL.")
         raw = raw.replace(b"\0", b"")
+    if raw.startswith(codecs.BOM_UTF8):
+        note("byte_order_mark", "Quitada la marca BOM.")
+        while raw.startswith(codecs.BOM_UTF8):
+            raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:

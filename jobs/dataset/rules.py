@@ -171,6 +171,10 @@ SHAPE_RULES: dict[str, Rule] = {
         "No reconozco la forma del ejemplo (claves: {keys}).",
         "Usa messages, prompt y completion, instruction y output, conversations, chosen y rejected, o text.",
     ),
+    "loose_message": _error(
+        "La línea es un mensaje suelto, no una conversación entera.",
+        "Junta los mensajes de cada conversación en una sola línea, dentro de «messages».",
+    ),
     "other_program": _error(
         "El ejemplo está escrito como lo hace otro programa (claves: {keys}).",
         "«Reparar» lo escribe como Afina lo lee, sin cambiar ningún texto.",

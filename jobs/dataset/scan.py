@@ -115,6 +115,8 @@ def _unknown(number: int, reading: Reading, main: Shape | None) -> Problem:
         return make_problem("missing_messages", number, "messages")
     if main is not None:
         return make_problem("missing_field", number, MAIN_KEY[main], name=MAIN_KEY[main])
+    if {"role", "content"} <= set(reading.keys) or {"from", "value"} <= set(reading.keys):
+        return make_problem("loose_message", number)
     code = "other_program" if reading.foreign else "unknown_shape"
     return make_problem(code, number, keys=", ".join(reading.keys[:6]) or "ninguna")
 

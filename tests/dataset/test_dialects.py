@@ -54,6 +54,11 @@ MEANT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         BRIEF,
     ),
+    "messages whose turns are called as in ShareGPT": (
+        {"messages": [{"from": "human", "value": Q}, {"from": "gpt", "value": A}]},
+        {"conversations": [{"from": "human", "value": Q}, {"from": "gpt", "value": A}]},
+    ),
+    "an object that only wraps another": ({"ejemplo": CHAT}, CHAT),
     "HH-RLHF": ({"chosen": HUMAN + A, "rejected": HUMAN + OTHER}, {"prompt": [*GREETING, USER], **ANSWERS}),
     "a preference with a question": (
         {"question": Q, "chosen": A, "rejected": OTHER},
@@ -105,11 +110,33 @@ def test_what_is_ours_is_left_alone(row: dict[str, Any]) -> None:
     assert translate(row) is None
 
 
-def test_instructions_beside_the_messages_become_the_first_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [CHAT, {"prompt": Q, "completion": A}], ids=["messages", "a pair"])
+def test_instructions_beside_an_example_become_its_first_message(tmp_path: Path, rest: dict[str, Any]) -> None:
     file, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    file.write_bytes(as_jsonl([{"system": "Sé breve.", **CHAT}]))
+    file.write_bytes(as_jsonl([{"system": "Sé breve.", **rest}]))
     repair_file(file, out)
     assert json.loads(out.read_text()) == BRIEF
+
+
+def test_numbers_as_answers_become_texts(tmp_path: Path) -> None:
+    file, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    file.write_bytes(as_jsonl([{"prompt": "2 + 2", "completion": 4}]))
+    repair_file(file, out)
+    assert json.loads(out.read_text()) == {"prompt": "2 + 2", "completion": "4"}
+
+
+def test_a_list_that_was_cut_gives_what_came_before_and_says_so(tmp_path: Path) -> None:
+    file, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    file.write_bytes(json.dumps(capitals(), indent=1).encode()[:-60])
+    repair = repair_file(file, out)
+    assert repair.usable == 11
+    assert "El último estaba cortado" in repair.changes[0].message
+
+
+def test_a_message_a_line_is_said_to_be_no_conversation(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(as_jsonl([USER, ANSWER]))
+    assert [problem.code for problem in check_file(file).problems][1:] == ["loose_message"] * 2
 
 
 def lines(*rows: dict[str, Any]) -> str:
@@ -123,6 +150,9 @@ CONTAINERS = {
     "a table with a hint for Excel": "sep=;\npregunta;respuesta\n" + "".join(f"¿{n}?;Es {n}\n" for n in range(12)),
     "Dolly as a table": "instruction,context,response\n" + "".join(f"Di {n},,Es {n}\n" for n in range(12)),
     "quotes of a word processor": lines(*capitals()).replace('"', "”"),
+    "a semicolon after each line": lines(*capitals()).replace("\n", ";\n"),
+    "files with marks, one after the other": "\ufeff" + "\ufeff".join(lines(row) for row in capitals()),
+    "a list without an end": json.dumps(capitals()).removesuffix("]"),
     "objects written as texts": "".join(json.dumps(json.dumps(row)) + "\n" for row in capitals()),
 }
 
