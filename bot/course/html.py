@@ -17,7 +17,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 
 def to_markdown(page: str) -> tuple[str, str]:
     """Title and Markdown of a page."""
-    soup = BeautifulSoup(page, "html.parser")
+    soup = BeautifulSoup(page, "lxml")
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for tag in soup.find_all(_NOISE) + soup.find_all(style=_HIDDEN) + soup.find_all(hidden=True):
         tag.decompose()

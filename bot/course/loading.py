@@ -7,6 +7,7 @@ followed. Scanned PDFs (pictures of text) are refused, not read by OCR. Readers 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
@@ -58,8 +59,11 @@ def read(file: str, content: bytes) -> Iterator[Document | Refusal]:
     elif _suffix(file) in _READERS:
         yield _document(file, content)
     else:
-        formats = ", ".join(sorted({suffix.removeprefix(".") for suffix in _READERS} | {"zip"}))
-        yield Refusal(file=file, reason=f"No conozco este tipo de archivo. Leo {formats}.")
+        yield Refusal(file=file, reason=f"No conozco este tipo de archivo. Leo {_formats()} y zip.")
+
+
+def _formats() -> str:
+    return ", ".join(sorted(suffix.removeprefix(".") for suffix in _READERS))
 
 
 def course_files(folder: Path) -> list[Path]:
@@ -95,9 +99,18 @@ def _undo_mojibake(text: str) -> str:
     """A whole file is nearly always broken in one way; where only parts are, each line is judged alone."""
     if not _SUSPECT.search(text):
         return text
-    if (whole := ftfy.fix_encoding(text)) != text:
+    if (whole := _fix(text)) != text:
         return whole
-    return "\n".join(ftfy.fix_encoding(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
+    return "\n".join(_fix(line) if _SUSPECT.search(line) else line for line in text.split("\n"))
+
+
+def _fix(text: str) -> str:
+    """What ftfy mends, and UTF-8 read as cp850 (the old DOS and the console of Windows), which it does not know."""
+    mended = ftfy.fix_encoding(text)
+    if mended == text and re.search("[├┬]", text):
+        with contextlib.suppress(UnicodeError):
+            return text.encode("cp850").decode("utf-8")
+    return mended
 
 
 def _document(file: str, content: bytes) -> Document | Refusal:
@@ -122,6 +135,8 @@ def _archive(file: str, content: bytes) -> Iterator[Document | Refusal]:
     if len(members) > MAX_MEMBERS or sum(info.file_size for info in members) > MAX_BYTES:
         yield Refusal(file=file, reason=f"El ZIP pasa de {MAX_MEMBERS} archivos o de 25 MiB al abrirlo.")
         return
+    if not members:
+        yield Refusal(file=file, reason=f"El ZIP no tiene ningún archivo de los que leo: {_formats()}.")
     left = MAX_BYTES
     for info in members:
         name = f"{file}/{info.filename}"
@@ -202,6 +217,9 @@ def _docx(content: bytes) -> tuple[str, str]:
     import docx
     from docx.table import Table
 
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > 4 * MAX_BYTES:
+            raise Unreadable("El documento pasa de 100 MiB al abrirlo.")
     document = docx.Document(io.BytesIO(content))
     parts: list[str] = []
     for block in document.iter_inner_content():

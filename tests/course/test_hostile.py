@@ -45,6 +45,7 @@ def locked_pdf() -> bytes:
         ("clave.pdf", locked_pdf(), "contraseña"),
         ("enorme.md", b"a" * (MAX_BYTES + 1), "25 MiB"),
         ("roto.pdf", b"%PDF-1.7\n1 0 obj\n<< /Length 99999999 >>\nstream\n", "dañado"),
+        ("bomba.docx", zipped({"word/document.xml": b"a" * (4 * MAX_BYTES + 1)}), "100 MiB"),
         ("roto.docx", zipped({"word/document.xml": b"<nada"}), "dañado"),
     ],
 )

@@ -113,11 +113,12 @@ def test_tables_of_word_documents_become_markdown_tables() -> None:
     [
         SENTENCE.encode().decode("mac_roman").encode(),  # UTF-8 read as Mac Roman
         SENTENCE.encode().decode("latin-1").encode(),  # UTF-8 read as Latin-1
+        SENTENCE.encode().decode("cp850").encode(),  # UTF-8 read as the console of Windows does
         SENTENCE.encode("cp1252"),
         b"\xef\xbb\xbf" + SENTENCE.encode(),
         SENTENCE.encode("utf-16"),
     ],
-    ids=["mac-roman", "latin-1", "cp1252", "bom", "utf-16"],
+    ids=["mac-roman", "latin-1", "cp850", "cp1252", "bom", "utf-16"],
 )
 def test_wrong_encodings_are_mended(broken: bytes) -> None:
     assert mend(broken) == SENTENCE
@@ -142,6 +143,7 @@ def test_the_members_of_an_archive_keep_their_place() -> None:
         ("a.ipynb", b"{", "dañado"),
         ("a.zip", b"PK roto", "dañado"),
         ("a.md", b"  \n ", "texto"),
+        ("a.zip", archive(**{"foto.png": b"x"}), "ningún archivo de los que leo: docx,"),
         ("a.zip", archive(**{f"{i}.md": b"x" for i in range(501)}), "500"),
         ("a.zip", archive(**{"bomba.txt": b"0" * (26 * 2**20)}), "25 MiB"),
     ],
@@ -153,7 +155,14 @@ def test_what_cannot_be_read_says_why(file: str, content: bytes, reason: str) ->
 
 
 def test_an_archive_cannot_reach_outside_itself() -> None:
-    assert list(read("a.zip", archive(**{"../../fuera.md": b"# Fuera"}))) == []
+    (refusal,) = read("a.zip", archive(**{"../../fuera.md": b"# Fuera"}))
+    assert isinstance(refusal, Refusal)
+
+
+@pytest.mark.parametrize("unit", ["<p>dato", "<tr><td>dato<td>otro"])
+def test_a_page_may_leave_its_tags_open(unit: str) -> None:
+    page = f"<h1>Hoja</h1><table>{unit * 2000}" if "tr" in unit else f"<h1>Hoja</h1>{unit * 2000}"
+    assert only("a.html", page.encode()).text.count("dato") == 2000
 
 
 def test_a_readme_beside_pages_describes_the_folder_and_is_not_a_page(tmp_path: Path) -> None:
