@@ -91,10 +91,12 @@ class Terminal:
 
 
 def readable(text: str) -> str:
-    """Discord's markup as a person sees it: dates as words, mentions as names, no marks of bold or small print."""
+    """Discord's markup as a person sees it: dates as words, mentions as names, no marks of bold, small print, code."""
     text = _TIMESTAMP.sub(lambda found: _ago(int(found[1])), text)
     text = _MENTION.sub("@Ana", text)
     text = _QUIET.sub("", text)
+    text = re.sub(r"^```\w*\n", "", text, flags=re.M)
+    text = re.sub(r"\n```$", "", text, flags=re.M)
     text = re.sub(r"\*\*(.+?)\*\*", r"\1", text)
     text = re.sub(r"^#{1,3} ", "", text, flags=re.M)
     text = re.sub(r"\[([^\]]+)\]\(<?https?://[^)]*>?\)", r"\1", text)
