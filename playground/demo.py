@@ -117,7 +117,8 @@ def _accuracy(results: list[Accuracy]) -> dict[str, Any]:
 
 def _summary(terminal: Terminal, results: list[Accuracy], account: dict[str, Any], seconds: float) -> None:
     terminal.step(len(account["steps"]), "Resumen")
-    rows = [[str(one.seed), *(f"{100 * share:.0f} %" for share in (one.majority, one.base, one.tuned))] for one in results]
+    shares = [(one.seed, (one.majority, one.base, one.tuned)) for one in results]
+    rows = [[str(seed), *(f"{100 * share:.0f} %" for share in row)] for seed, row in shares]
     columns = ["semilla", "siempre la más común", "base", "ajustado"]
     terminal.table("Acierto en avisos que no vio al entrenar", columns, rows)
     terminal.note(f"Todo bien: {len(account['steps'])} pasos en {seconds:.0f} s.", "bold green")
