@@ -13,17 +13,16 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
 
 import httpx
 from rich.console import Console
 from rich.text import Text
 
+from bot.console.findings import Check, Finding
+from bot.console.outside import artifacts, classifier, meaning, wording
 from bot.console.up import NO_TOKEN
 from bot.settings import Settings
-from jobs.artifacts import Artifacts
 from jobs.catalog import is_downloaded, load_catalog
 from jobs.errors import AfinaError
 from jobs.queue import Queue
@@ -45,20 +44,8 @@ _PERMISSIONS = {
     "enviar mensajes en hilos": 1 << 38,
 }
 _ADMINISTRATOR = 1 << 3
-_PATIENCE = 20.0  # seconds for an object store
 _NOBODY = "afina-doctor"  # an adapter that no engine has
 _MARK = {"good": ("✓", "green"), "warning": ("⚠", "yellow"), "bad": ("✗", "red")}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    name: str
-    state: Literal["good", "warning", "bad"]
-    text: str
-    fix: str = ""
-
-
-Check = Callable[[Settings], Awaitable[Finding]]
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -179,22 +166,6 @@ async def _redis(settings: Settings) -> Finding:
     return Finding(name="Redis", state="bad", text="no responde en REDIS_URL", fix=fix)
 
 
-async def _artifacts(settings: Settings) -> Finding:
-    if settings.artifacts_url is None:
-        return Finding(name="Archivos", state="good", text="en la carpeta de datos")
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await asyncio.to_thread(lambda: Artifacts(settings.artifacts).list_datasets())
-    except ImportError:
-        fix = "Instala su paquete: AFINA_EXTRAS=bot,gpu,s3 scripts/install"
-        return Finding(name="Archivos", state="bad", text="falta el paquete de ese almacén", fix=fix)
-    except Exception as error:  # clients of foreign services raise many things
-        fix = "Comprueba AFINA_ARTIFACTS_URL, AWS_ENDPOINT_URL y las claves (AWS_…), y que el cubo existe."
-        text = f"no puedo leer en AFINA_ARTIFACTS_URL ({type(error).__name__})"
-        return Finding(name="Archivos", state="bad", text=text, fix=fix)
-    return Finding(name="Archivos", state="good", text="el almacén de AFINA_ARTIFACTS_URL responde")
-
-
 async def _torch(settings: Settings) -> Finding:
     missing = [name for name in ("torch", "transformers", "peft", "trl") if importlib.util.find_spec(name) is None]
     if not missing:
@@ -269,37 +240,19 @@ async def _course(settings: Settings) -> Finding:
     return Finding(name="Curso", state="warning", text=f"no hay nada en {settings.course_dir}", fix=fix)
 
 
-async def _meaning(settings: Settings) -> Finding:
-    if not settings.embeddings:
-        return Finding(name="Búsqueda por significado", state="good", text="sin configurar: se busca por palabras")
-    from bot.llm import make_embeddings
-
-    embeddings = make_embeddings(settings)
-    try:
-        size = len(await asyncio.to_thread(embeddings.embed_query, "hola")) if embeddings else 0
-    except Exception as error:  # clients of foreign services raise many things
-        fix = "Comprueba AFINA_EMBEDDINGS, AFINA_EMBEDDINGS_URL y su clave. Mientras, el curso se busca por palabras."
-        text = f"{settings.embeddings} no responde ({type(error).__name__})"
-        return Finding(name="Búsqueda por significado", state="warning", text=text, fix=fix)
-    place = "en Qdrant" if settings.qdrant_url else "en archivos"
-    text = f"{settings.embeddings} responde; vectores de {size} números, {place}"
-    if settings.qdrant_url and importlib.util.find_spec("langchain_qdrant") is None:
-        fix = "Instala Afina con el extra «qdrant», o deja vacío AFINA_QDRANT_URL."
-        return Finding(name="Búsqueda por significado", state="warning", text=f"{text}, pero falta su paquete", fix=fix)
-    return Finding(name="Búsqueda por significado", state="good", text=text)
-
-
 CHECKS: tuple[Check, ...] = (
     _python,
     _disk,
     _token,
     _permissions,
     _redis,
-    _artifacts,
+    artifacts,
     _torch,
     _gpu,
     _bases,
     _engine,
     _course,
-    _meaning,
+    meaning,
+    wording,
+    classifier,
 )

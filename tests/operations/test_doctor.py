@@ -11,6 +11,7 @@ from jobs.queue import WORKER_KEY
 from playground import Limits, Playground
 from playground.permissions import Permission
 from tests.bot.protocol_engine import BASE, protocol_engine
+from tests.course.openai_server import openai_server
 
 
 @pytest.fixture
@@ -85,6 +86,19 @@ async def test_an_object_store_that_cannot_be_reached(tmp_path, monkeypatch):
 async def test_an_object_store_whose_package_is_missing(tmp_path):
     seen = await found(tmp_path, artifacts_url="gs://cubo/afina")
     assert "falta el paquete" in seen["Archivos"].text
+
+
+async def test_a_model_that_words_answers_or_judges_messages(tmp_path):
+    async with openai_server() as server:
+        server.will_say("hola", "none")
+        address = {"llm": "openai:m", "moderation_llm": "openai:m", "llm_url": server.url}
+        seen = await found(tmp_path, **address)
+    assert (seen["Respuestas redactadas"].state, seen["Filtro de contenido"].state) == ("good", "good")
+    seen = await found(tmp_path, **address, moderation_fail="closed")
+    assert (seen["Respuestas redactadas"].state, seen["Filtro de contenido"].state) == ("bad", "bad")
+    seen = await found(tmp_path, **address)
+    assert "solo miran las listas" in seen["Filtro de contenido"].text
+    assert "AFINA_LLM" in (await found(tmp_path, llm="inventado"))["Respuestas redactadas"].fix
 
 
 @pytest.mark.parametrize(
