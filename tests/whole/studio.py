@@ -6,6 +6,7 @@ chats here. Everything waits for what a person would see, with generous limits.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 from bot.console.stack import Stack
 from bot.settings import Settings
+from jobs.queue import Queue
 from playground import Limits, Playground
 from playground.people import Channel, Person
 from playground.views import Message
@@ -52,6 +54,14 @@ class Studio:
                 await place.wait_bot("afinar", "datos", "entrenamientos", timeout=PATIENCE)
                 yield cls(place, stack)
             assert place.unhandled == []
+
+    async def worker(self) -> int:
+        """The worker's process, once it has imported everything and waits for jobs."""
+        queue = Queue(self.stack.redis_url)
+        async with asyncio.timeout(PATIENCE):
+            while not queue.workers():
+                await asyncio.sleep(0.2)
+        return self.stack.child("worker").process.pid
 
     def student(self, name: str) -> Student:
         return Student(self.place.person(name))

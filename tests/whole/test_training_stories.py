@@ -6,7 +6,6 @@ Spanish, what came of it, why, what to change and where the course explains it, 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import csv
 import io
@@ -19,7 +18,6 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.queue import Queue
 from playground import task
 from playground.views import Message
 from tests.whole.studio import PATIENCE, Student, Studio
@@ -87,11 +85,7 @@ def phases(card: Message) -> list[str]:
 @contextlib.asynccontextmanager
 async def little_memory(studio: Studio, spare: int) -> AsyncIterator[None]:
     """Trainings that begin inside find no more than `spare` bytes of memory beyond what the worker holds."""
-    queue = Queue(studio.stack.redis_url)
-    async with asyncio.timeout(PATIENCE):
-        while not queue.workers():  # it is still importing
-            await asyncio.sleep(0.2)
-    worker = psutil.Process(studio.stack.child("worker").process.pid)
+    worker = psutil.Process(await studio.worker())
     held = worker.memory_info().data
     before = worker.rlimit(psutil.RLIMIT_DATA)
     worker.rlimit(psutil.RLIMIT_DATA, (held + spare, before[1]))
@@ -226,21 +220,23 @@ class TestGoingWrong:
         await progress.refresh()
         assert "tu modelo está listo" in end.text
         assert any("No cabía en la memoria: sigo con" in edit.text for edit in progress.edits)
+        assert "No cabía en la memoria: sigo con" in end.text
         events = (await exported(lia, "apretado"))["events.jsonl"]
         assert "a la vez y el mismo lote efectivo" in events
         steps = [json.loads(line)["data"] for line in events.splitlines() if '"type":"metrics"' in line]
         assert steps[-1]["step"] == steps[-1]["total_steps"] == 9  # 70 rows of 80, eight a step
 
-    async def test_what_is_too_big_for_the_device_cannot_be_confirmed(self, studio: Studio) -> None:
+    async def test_what_is_too_big_for_the_device_is_refused(self, studio: Studio) -> None:
         big = studio.data / "bases" / "qwen3-8b"  # as a downloaded base looks; nobody gets as far as loading it
         big.mkdir(parents=True)
         (big / "config.json").write_text("{}", encoding="utf-8")
+        await studio.worker()  # it tells how much memory there is
         gil = studio.student("Gil")
         rows = [chat(f"Resume {i}: " + "érase una vez " * 15_000, "Un cuento.") for i in range(12)]
         plan = await gil.propose(await gil.upload("cuentos.jsonl", rows), "enorme", Modelo_base=["Qwen3 8B"])
-        plan = await gil.tweak(plan, longitud_máxima="40000")
-        assert "no cabe" in plan.text
-        assert "prueba con QLoRA o con una base más pequeña" in plan.text
-        assert [button.label for button in plan.buttons if button.disabled] == ["Confirmar"]
+        form = (await plan.click("Avanzado", timeout=PATIENCE)).form
+        await form.submit({"longitud_máxima": "40000"}, timeout=PATIENCE)
+        refused = await gil.person.wait_message(contains="«Qwen3 8B» necesitaría unos", timeout=PATIENCE)
+        assert "Prueba con QLoRA, una base más pequeña o ejemplos más cortos" in refused.text
         await plan.click("Cancelar")
         await plan.wait_edit(contains="no has gastado nada", timeout=PATIENCE)
