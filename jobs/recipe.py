@@ -19,6 +19,7 @@ from jobs.errors import DoesNotFit, RecipeError
 GB = 1_000_000_000
 MAX_RANK_SERVED = 64  # what the engines load (vLLM's --max-lora-rank, ours)
 LONGEST_ROW = 4096  # tokens of one example, unless somebody asks for more
+MOST_SEEN = 25_000  # examples, all epochs together
 USUAL_RATE = 2e-4  # for LoRA at hidden size 2000
 RSLORA_ALPHA = 16  # divided by the root of the rank: 4 at rank 16, 2 at rank 64, where LoRA has 2
 PREFERENCE_RATE = 1e-5  # DPO and KTO move a model that already answers
@@ -96,6 +97,8 @@ def recommend(
         "warmup_ratio": 0.05,
     }
     own = dict(base.recipe)
+    if "epochs" in own:  # what suits little data; much is seen often enough by the rule
+        own["epochs"] = min(own["epochs"], max(1, MOST_SEEN // max(1, stats.examples)))
     if preference:  # the base's own rate is meant for SFT; preferences keep their distance to it
         own["learning_rate"] = own.get("learning_rate", USUAL_RATE) * PREFERENCE_RATE / USUAL_RATE
     values |= own
@@ -129,8 +132,8 @@ def usual_epochs(examples: int) -> int:
     """OpenAI's rule (aim at 100 to 25 000 examples seen) with a ceiling of 10 in place of 25."""
     if examples * 3 < 100:
         return min(10, max(3, 100 // max(1, examples)))
-    if examples * 3 > 25_000:
-        return max(1, 25_000 // examples)
+    if examples * 3 > MOST_SEEN:
+        return max(1, MOST_SEEN // examples)
     return 3
 
 

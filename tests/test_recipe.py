@@ -37,6 +37,11 @@ def test_epochs_follow_the_rule_of_openai_with_a_lower_ceiling(examples: int, ep
     assert usual_epochs(examples) == epochs
 
 
+@pytest.mark.parametrize(("examples", "epochs"), [(60, 8), (2000, 8), (5000, 5), (30_000, 1)])
+def test_a_base_with_epochs_of_its_own_does_not_see_much_data_that_often(examples: int, epochs: int) -> None:
+    assert recommend(stats(examples), CATALOG.get("afina-mini")).epochs == epochs
+
+
 @pytest.mark.parametrize(("examples", "rank", "batch"), [(20, 16, 4), (200, 16, 8), (5000, 32, 16)])
 def test_rank_and_batch_grow_with_the_data(examples: int, rank: int, batch: int) -> None:
     recipe = recommend(stats(examples), QWEN)

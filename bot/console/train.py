@@ -29,14 +29,14 @@ from bot.errors import BadInput
 from bot.lock import AlreadyRunning, only_one
 from bot.progress import ProgressFeed, view
 from bot.records import CONSOLE, Dataset, Job
-from bot.render.evaluation import details, table
+from bot.render.evaluation import UNMEASURED, details, table
 from bot.scheduler import Scheduler
 from bot.settings import Settings
 from bot.store import Store
 from bot.training import OBJECTIVES
 from jobs.artifacts import Artifacts
 from jobs.catalog import load_catalog
-from jobs.contract import Event, JobState, Method, Objective, Preset, Recipe
+from jobs.contract import Event, EventType, JobState, Method, Objective, Preset, Recipe
 from jobs.dataset import Report
 from jobs.queue import Queue
 from jobs.recipe import DataStats, check_recipe, recommend
@@ -183,7 +183,12 @@ async def _follow(store: Store, job_id: str) -> int:
     say = Console(soft_wrap=True)
     with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[more]}"), console=say) as bar:
         task = bar.add_task("en cola", total=None, more="")
+        told = 0
         async for now, events in _news(store, job_id):
+            for event in events[told:]:
+                if event.type is EventType.MESSAGE:
+                    say.print(event.message, markup=False, highlight=False)
+            told = len(events)
             _update(bar, task, now, events)
     job = await store.job(job_id)
     if job.state is not JobState.SUCCEEDED:
@@ -193,10 +198,12 @@ async def _follow(store: Store, job_id: str) -> int:
         return 1
     model = await store.model(job.name, CONSOLE)
     say.print(f"{model.name} está listo.", markup=False, style="bold green")
-    if model.evaluation is not None:
+    if model.evaluation is None:
+        say.print(UNMEASURED, markup=False)
+    else:
         say.print(table(model.evaluation).strip("`\n"), markup=False, highlight=False)
-        told = f"{model.evaluation.summary}\n{details(model.evaluation)}".replace("\n-# ", "\n")
-        say.print(told, markup=False, highlight=False)
+        found = f"{model.evaluation.summary}\n{details(model.evaluation)}".replace("\n-# ", "\n")
+        say.print(found, markup=False, highlight=False)
     say.print(f'\nCharla con él: afina chat {model.name} --message "…"', markup=False, style="dim", highlight=False)
     return 0
 

@@ -18,6 +18,7 @@ HEADLINES = {
     Verdict.NOT_MEASURED: "No hay bastantes ejemplos para saberlo",
 }
 MISSING = "—"
+UNMEASURED = "Sin medir: no había ejemplos apartados con los que comprobarlo. Sube más, o un archivo de validación."
 
 # Label of a row and how to read its value; the first ones matter most. Phones show about 34 characters a line.
 _ROWS: tuple[tuple[str, Callable[[Score], str | None]], ...] = (

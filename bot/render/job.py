@@ -192,6 +192,9 @@ def _good_end(job: Job, state: JobView, model: Model, mention: str, images: list
         texts = [f"## {plain(model.name, 60)} · {evaluation_text.headline(result)}\n{evaluation_text.summary(result)}"]
         texts.append(f"{evaluation_text.table(result)}\n{evaluation_text.details(result)}")
         texts += [f"**Por ejemplo**\n{block}" for block in evaluation_text.samples(result, limit=1, width=160)]
+    else:
+        texts.append(evaluation_text.UNMEASURED)
+    texts += [f"-# {plain(message, 300)}" for message in state.messages]
     better = result is None or result.verdict is Verdict.BETTER
     if state.advice and (better or not state.advice.good):  # a falling loss is no consolation
         texts.append(advice(state.advice))

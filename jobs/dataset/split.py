@@ -1,7 +1,7 @@
 """Train and validation: a split by group, so that twins never stand on both sides.
 
 Rule of this file: deterministic in the examples and the seed, and in nothing else. Examples with the same input (the
-system message apart) or the same text form a group; groups go whole to one side.
+system message apart, where somebody says more) or the same text form a group; groups go whole to one side.
 """
 
 from __future__ import annotations
@@ -43,5 +43,5 @@ def group_key(example: Example) -> str:
     """The same for examples that would give each other away."""
     if example.kind is Kind.TEXT:
         return normalised(example.text)
-    spoken = [message for message in example.prompt if message.role != "system"]
+    spoken = [message for message in example.prompt if message.role != "system"] or example.prompt
     return "\x1f".join(f"{message.role}:{normalised(message.content)}" for message in spoken)

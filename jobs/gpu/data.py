@@ -38,7 +38,7 @@ def nothing_left(dropped: Counter[str], max_length: int) -> NothingToLearn:
     if dropped and dropped.most_common(1)[0][0] == BEYOND_THE_ROW:
         return NothingToLearn(
             f"Con un máximo de {max_length} tokens por ejemplo, la respuesta no cabe en ninguno.",
-            hint="Sube la longitud máxima en Avanzado, o acorta las preguntas.",
+            hint="Sube la longitud máxima en Avanzado si la base lee más, o acorta las preguntas.",
         )
     return NothingToLearn()
 
