@@ -44,6 +44,8 @@ REMEMBERED = 3  # earlier turns that a follow-up question may refer to
 CACHED = 512  # answers kept in memory
 
 _LEANING = re.compile(r"\W*(y|pero|entonces|o sea|o|por que|eso|esa|ese|ella|el otro|la otra)\b")  # «¿y cuándo?»
+# What a reasoning model thinks before it answers; the mark may still be open, or half written.
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)|<(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?\Z", re.DOTALL)
 
 History = Sequence[tuple[str, str]]  # earlier (question, answer) pairs of a thread, oldest first
 Occupy = Callable[[], AbstractContextManager[None]]  # around what a model does; raises while it cannot be asked
@@ -124,7 +126,8 @@ class ChatAnswerer:
         turns = "\n".join(f"Estudiante: {asked}\nProfesora: {said[:400]}" for asked, said in history[-REMEMBERED:])
         prompt = self._prompts.render("curso_reescribir", history=turns, question=question)
         reply = await self._model.ainvoke(prompt)
-        rewritten = reply.text.strip().splitlines()[0].strip() if reply.text.strip() else ""
+        said = _THOUGHT.sub("", reply.text).strip()
+        rewritten = said.splitlines()[0].strip() if said else ""
         return rewritten if 0 < len(rewritten) <= 400 else question
 
     async def _word(self, question: str, passages: Sequence[Passage], on_text: OnText | None, long: bool) -> str:
@@ -135,10 +138,11 @@ class ChatAnswerer:
         if long:
             prompt = f"{prompt}\n\n{self._prompts.render('curso_largo')}"
         messages = [SystemMessage(self._prompts.render("curso_sistema")), HumanMessage(prompt)]
-        text = ""
+        written = text = ""
         finished = False
         async for chunk in self._model.astream(messages):
-            text += chunk.text
+            written += chunk.text
+            text = _THOUGHT.sub("", written)
             finished = finished or bool(chunk.response_metadata.get("finish_reason"))
             if on_text and text.strip() and REFUSAL[: len(text.strip())] != text.strip()[: len(REFUSAL)]:
                 await on_text(text)

@@ -21,6 +21,22 @@ SUPPORT = 0.4  # share of a sentence's content that its passage must hold
 REFUSAL = "NO_ESTA_EN_EL_CURSO"  # what the prompt asks for when the passages do not answer
 
 _CITATION = re.compile(r"\s*\[(\d{1,3}(?:\s*[,;y]\s*\d{1,3})*)\]")
+# Other ways in which models write one, and code between backticks, where brackets are no citation.
+_NAME = r"(?:documentos?|doc\.?|fuentes?|pasajes?|source)?\s*"
+_OTHER_WAYS = re.compile(
+    rf"(?P<code>`[^`\n]+`)|(?P<open>[«\"(]\s*)?[\[【]\s*\^?{_NAME}(?P<numbers>\d{{1,3}}(?:\s*[-–,;y]\s*{_NAME}\d{{1,3}})*)"
+    r"\s*[\]】](?(open)\s*[»\")])",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(r"(\d{1,3})\s*[-–]\s*(\d{1,3})")
+_MASKED = str.maketrans({"[": "\ue000", "]": "\ue001"})  # brackets of code while citations are looked for
+_UNMASKED = str.maketrans({"\ue000": "[", "\ue001": "]"})
+# A list of sources at the end repeats what is shown under the answer.
+_SOURCE_LIST = re.compile(
+    r"\n[*#_\s]*(?:fuentes?|referencias?|sources?|documentos?)(?: (?:citad|consultad)[ao]s)?[*_\s]*:?[*_]*"
+    r"[ \t]*(?=\n|\[)(?:\s*(?:[-•*]\s*)?\[\d{1,3}(?:, \d{1,3})*\][^\n]*)+\s*\Z",
+    re.IGNORECASE,
+)
 _UNIT_END = re.compile(r"[.!?…](?:\s*\[\d[^\]\n]*\])*[ \t]+(?=[A-ZÁÉÍÓÚÑ¿¡«*])|\n")
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _ADDRESS = re.compile(r"https?://[^\s)>\]]+")
@@ -41,6 +57,7 @@ class Checker:
 
     def check(self, text: str, passages: Sequence[Passage]) -> Checked:
         """The text with only the citations that hold; `used` is empty when none does."""
+        text = _as_usual(text)
         known = " ".join(passage.text for passage in passages)
         text = _ADDRESS.sub(lambda found: found.group() if found.group().rstrip(".,") in known else "", text)
         held = [self._content(f"{passage.label} {passage.plain}") for passage in passages]
@@ -61,7 +78,7 @@ class Checker:
                 dropped += len(set(cited) - set(kept))
                 order += [place for place in kept if place not in order]
                 parts.append(_with_marks(bare, [order.index(place) + 1 for place in kept]))
-        return Checked(text=_tidy("".join(parts)), used=tuple(order), dropped=dropped)
+        return Checked(text=_tidy("".join(parts)).translate(_UNMASKED), used=tuple(order), dropped=dropped)
 
     def _supported(
         self, claim: str, cited: dict[int, None], held: list[frozenset[str]], passages: Sequence[Passage]
@@ -94,6 +111,25 @@ class Checker:
         return [frozenset(way) for place, way in ways.items() if sequence[place] not in self._analyzer.light]
 
 
+def _as_usual(text: str) -> str:
+    """Citations written `[n]` or `[n, m]`, brackets of inline code out of the way, no list of sources at the end."""
+    parts = [chunk if is_code else _OTHER_WAYS.sub(_usual, chunk) for chunk, is_code in _chunks(text)]
+    return _SOURCE_LIST.sub("", "".join(parts))
+
+
+def _usual(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found["code"].translate(_MASKED)
+    numbers = _RANGE.sub(_every, found["numbers"])
+    return f"[{', '.join(re.findall(r'[0-9]+', numbers))}]"
+
+
+def _every(pair: re.Match[str]) -> str:
+    """«2-4» as «2, 3, 4», but nothing without end."""
+    first, last = int(pair[1]), int(pair[2])
+    return ", ".join(map(str, range(first, last + 1))) if first < last <= first + 9 else f"{first}, {last}"
+
+
 def _chunks(text: str) -> list[tuple[str, bool]]:
     chunks: list[tuple[str, bool]] = []
     end = 0
@@ -112,6 +148,8 @@ def _units(text: str) -> list[str]:
 def _with_marks(claim: str, numbers: list[int]) -> str:
     body = claim.rstrip()
     tail = claim[len(body) :]
+    if numbers and body.endswith("|"):  # the last cell of a row
+        body, tail = body[:-1].rstrip(), f" |{tail}"
     return f"{body}{''.join(f' [{number}]' for number in numbers)}{tail}"
 
 

@@ -116,6 +116,53 @@ async def test_without_a_citation_that_holds_the_course_is_quoted(
     assert not answer.worded
 
 
+@pytest.mark.parametrize(
+    ("mark", "shown"),
+    [
+        ("[1][1]", "[1]"),
+        ("[1, 9]", "[1]"),
+        ("[1-9]", "[1]"),
+        ("«[1]»", "[1]"),
+        ("([1])", "[1]"),
+        ("【1】", "[1]"),
+        ("[^1]", "[1]"),
+        ("[documento 1]", "[1]"),
+        ("[Doc. 1, doc. 9]", "[1]"),
+        ("[1].\n\nFuentes: [1], [2]", "[1]"),
+        ("[1].\n\n**Fuentes**\n- [1] Una página\n- [2] Otra", "[1]"),
+    ],
+)
+async def test_a_citation_is_understood_however_a_model_writes_it(
+    script: ScriptedOpenAI, answerer: Answerer, mark: str, shown: str
+) -> None:
+    script.will_say(f"{QLORA} {mark}")
+    answer = await answerer.answer(QUESTION)
+    assert answer.worded
+    assert answer.text.replace(".", "") == f"{QLORA} {shown}".replace(".", "")
+    assert [source.file for source in answer.sources] == ["lora.md"]
+
+
+async def test_brackets_of_code_and_the_last_cell_of_a_row_are_left_in_peace(
+    script: ScriptedOpenAI, answerer: Answerer
+) -> None:
+    script.will_say(f"Con `datos[0]` y `fila[1-2]` se lee.\n| método | qué hace |\n|---|---|\n| QLoRA | {QLORA} [1] |")
+    answer = await answerer.answer(QUESTION)
+    assert "`datos[0]` y `fila[1-2]`" in answer.text
+    assert answer.text.endswith("[1] |")
+
+
+async def test_what_a_model_thinks_aloud_is_neither_shown_nor_cited(script: ScriptedOpenAI, answerer: Answerer) -> None:
+    shown: list[str] = []
+
+    async def show(text: str) -> None:
+        shown.append(text)
+
+    script.will_say(f"<think>El documento [1] habla de esto. A ver.</think>\n\n{QLORA} [1].")
+    answer = await answerer.answer(QUESTION, on_text=show)
+    assert answer.worded
+    assert not any("think" in text or "A ver" in text for text in (*shown, answer.text))
+
+
 async def test_a_claim_that_does_not_hold_loses_its_citation_beside_one_that_does(
     script: ScriptedOpenAI, answerer: Answerer
 ) -> None:
