@@ -98,6 +98,10 @@ class Glossary:
                 met[concept].append(stem)
         return dict(scores), met
 
+    def speaks_of(self, concept: str, stem: str) -> bool:
+        """Whether the description of a concept holds a stem: that of costs speaks of money."""
+        return concept in self._descriptions[0].get(stem, {})
+
     @cached_property
     def _descriptions(self) -> tuple[dict[str, dict[str, int]], dict[str, int], float]:
         postings: dict[str, dict[str, int]] = defaultdict(dict)

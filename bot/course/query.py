@@ -138,7 +138,9 @@ class Reader:
             described=described,
             lone=lone,
             familiar=left["familiar"],
-            foreign=left["foreign"],
+            foreign=tuple(
+                stem for stem in left["foreign"] if not any(self._glossary.speaks_of(name, stem) for name in named)
+            ),
             unknown=left["unknown"],
             bare=bare,
             aims=aims_of(words, analyzer.stop),
