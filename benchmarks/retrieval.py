@@ -70,6 +70,7 @@ def with_constants(folder: Path, **values: float) -> Course:
 def without_correction(folder: Path) -> Course:
     course = Course.load(folder)
     course._reader._correct = lambda word, before: None
+    course._reader._stem_by_sound = {}
     return course
 
 
