@@ -18,6 +18,10 @@ blocks = st.builds(
 )
 texts = st.lists(st.one_of(words, blocks, st.just("\n\n"), st.text(max_size=80)), max_size=40).map("".join)
 
+plain = st.text(max_size=80).map(lambda text: text.replace("`", ""))
+# Blocks on lines of their own: elsewhere `bare` cannot tell the language of a block from its first word.
+fenced = st.lists(st.one_of(plain, blocks), max_size=40).map("\n".join)
+
 
 def bare(text: str) -> str:
     """The text without white space and fences, which a cut may add or drop."""
@@ -30,7 +34,7 @@ def test_every_part_fits_and_is_not_blank(text: str, limit: int) -> None:
         assert 0 < len(part.strip()) <= len(part) <= limit
 
 
-@given(texts, st.sampled_from([128, 200, 500]))
+@given(fenced, st.sampled_from([128, 200, 500]))
 def test_nothing_but_white_space_and_fences_is_lost_or_added(text: str, limit: int) -> None:
     assert "".join(bare(part) for part in split(text, limit)) == bare(text)
 
