@@ -3,7 +3,7 @@
 Rule of this file: plain synchronous torch on one thread; no queue, no HTTP, no text. Whatever the mix of adapters,
 lengths and joining times, each row gets the tokens that `generate` would give it alone (up to rounding, since sums are
 taken in another order). A long prompt is read a chunk at a time between the steps of the others, so that it stalls
-nobody; how prompts are read is in `prefill`.
+nobody; how prompts are read is in `prefill`. Rows lie in the order of their adapters' ranks, as `lora` wants them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from jobs.gpu.engine.adapters import Adapter
 from jobs.gpu.engine.cache import Row, RowCache
-from jobs.gpu.engine.lora import LoraRows, linear_sites
+from jobs.gpu.engine.lora import LoraRows, linear_sites, stacked_rank
 from jobs.gpu.engine.packed import pack
 from jobs.gpu.engine.prefill import Reading, read_together
 from jobs.gpu.engine.prefix import PrefixStore
@@ -93,7 +94,8 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     def bytes(self, cells: int) -> int:
         """What the model takes of its device, with `cells` tokens of running answers, what is remembered of earlier
@@ -144,6 +146,7 @@ class Batch:
 
         Of a long prompt only the first chunk is read; `read_on` does the rest. Returns the tokens that were read.
         """
+        requests = sorted(requests, key=lambda request: -stacked_rank(request.adapter))
         known = [self._known(request) for request in requests]
         for request, (count, _) in zip(requests, known, strict=True):
             request.cached = count
@@ -155,9 +158,8 @@ class Batch:
             self._lora.place(first + offset, request.adapter)
         with self._lora.rows(first, first + len(requests)):
             logits, caches = read_together(self.model, [request.prompt for request in requests], known)
-        for cache in caches:
-            self._cache.join(cache)
-        self.rows.extend(requests)
+        for request, cache in zip(requests, caches, strict=True):
+            self._take_in(request, cache)
         self._deliver(requests, logits)
         return sum(len(request.prompt) - request.cached for request in requests)
 
@@ -176,9 +178,8 @@ class Batch:
             logits = reading.chunk(self.model, self._chunk)
         if logits is not None:
             self._lora.place(len(self.rows), request.adapter)
-            self._cache.join(reading.row())
             self._long = None
-            self.rows.append(request)
+            self._take_in(request, reading.row())
             self._deliver([request], logits)
         return reading.done - before
 
@@ -243,15 +244,32 @@ class Batch:
             self._remember(self.rows.index(request))
         self._drop(done + broken)
 
+    def _take_in(self, request: Request, cache: Row) -> None:
+        """Add a row whose adapter is in its place, and let it find the row that its rank calls for, highest first."""
+        self._cache.join(cache)
+        self.rows.append(request)
+        last = len(self.rows) - 1
+        while (lower := next((i for i in range(last) if self._rank(i) < self._rank(last)), None)) is not None:
+            self.rows[lower], self.rows[last] = self.rows[last], self.rows[lower]
+            self._lora.place(lower, self.rows[lower].adapter)
+            self._lora.place(last, self.rows[last].adapter)
+            self._cache.swap(lower, last)
+
     def _drop(self, requests: Iterable[Request]) -> None:
+        """Take rows out; the last row of each rank that follows closes the gap of the one before."""
         for request in requests:
-            index = self.rows.index(request)
-            self._cache.leave(index)
-            last = len(self.rows) - 1
-            if index != last:
-                self.rows[index] = self.rows[last]
-                self._lora.move(last, index)
+            gaps = [self.rows.index(request)]
+            while (following := gaps[-1] + 1) < len(self.rows):
+                rank = self._rank(following)
+                gaps.append(max(i for i in range(following, len(self.rows)) if self._rank(i) == rank))
+            for gap, row in pairwise(gaps):
+                self.rows[gap] = self.rows[row]
+                self._lora.place(gap, self.rows[gap].adapter)
+            self._cache.leave(gaps)
             self.rows.pop()
+
+    def _rank(self, row: int) -> int:
+        return stacked_rank(self.rows[row].adapter)
 
     def _remember(self, index: int) -> None:
         request = self.rows[index]

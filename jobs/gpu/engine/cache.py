@@ -2,12 +2,16 @@
 
 Rule of this file: the rows are right-aligned, so a plain two-dimensional mask (zeros on the left) says everything, and
 distances between columns are distances between tokens, which is what sliding windows count. A request that joins is
-copied in so that its last token lies in the last column; one that leaves is overwritten by the last row. The buffers
+copied in so that its last token lies in the last column; one that leaves is overwritten by another. The buffers
 are allocated once and grow by doubling; the window of live columns moves right through them and is moved back when it
 reaches the end. What lies outside the window is finite, so that masked columns never yield NaN.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +22,16 @@ from transformers.cache_utils import DynamicLayer
 Row = list[tuple[Tensor, Tensor]]
 
 
+def sides_of(cache: Cache) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer of a cache that has been written to, each [rows, heads, columns, head size]."""
+    return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
+
+
 class _Layer(DynamicLayer):
     """One layer's buffers [rows, heads, columns, head size]; the window is the cache's."""
+
+    keys: Tensor
+    values: Tensor
 
     def __init__(self, window: RowCache, keys: Tensor, values: Tensor) -> None:
         super().__init__()
@@ -29,7 +41,7 @@ class _Layer(DynamicLayer):
         self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args, **_kwargs) -> tuple[Tensor, Tensor]:  # noqa: ANN002, ANN003
+    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
         window = self._window
         end = window.stop + key_states.shape[-2]
         self.keys[: window.rows, :, window.stop : end] = key_states
@@ -75,32 +87,38 @@ class RowCache(Cache):
         if self.stop < length:
             self._move_to(length - self.width)
         self.start = min(self.start, self.stop - length)
-        for layer, (keys, values) in zip(self.layers, row, strict=True):
-            layer.keys[self.rows, :, self.stop - length : self.stop] = keys
-            layer.values[self.rows, :, self.stop - length : self.stop] = values
+        for buffers, sides in zip(sides_of(self), row, strict=True):
+            for buffer, side in zip(buffers, sides, strict=True):
+                buffer[self.rows, :, self.stop - length : self.stop] = side
         self.lengths.append(length)
 
     def row(self, index: int) -> Row:
         """A copy of one request's keys and values."""
         columns = slice(self.stop - self.lengths[index], self.stop)
-        return [
-            (layer.keys[index, :, columns].clone(), layer.values[index, :, columns].clone()) for layer in self.layers
-        ]
+        return [(keys[index, :, columns].clone(), values[index, :, columns].clone()) for keys, values in sides_of(self)]
 
-    def leave(self, index: int) -> None:
-        """Drop a row; the last row takes its place.
+    def swap(self, one: int, other: int) -> None:
+        """Two rows change places."""
+        live = slice(self.start, self.stop)
+        for buffer in self._buffers():
+            kept = buffer[one, :, live].clone()
+            buffer[one, :, live] = buffer[other, :, live]
+            buffer[other, :, live] = kept
+        self.lengths[one], self.lengths[other] = self.lengths[other], self.lengths[one]
 
-        What it leaves behind is wiped: if it held a NaN, that must not reach the next one in its place.
+    def leave(self, gaps: Sequence[int]) -> None:
+        """Drop the row `gaps[0]`; each of the other `gaps`, up to the last row, closes the one before it.
+
+        What is left behind is wiped: if it held a NaN, that must not reach the next one in its place.
         """
-        last = self.rows - 1
-        columns = slice(self.stop - self.lengths[last], self.stop)
-        for layer in self.layers:
-            for buffer in (layer.keys, layer.values):
-                buffer[index].zero_()
-                if index != last:
-                    buffer[index, :, columns] = buffer[last, :, columns]
-                    buffer[last].zero_()
-        self.lengths[index] = self.lengths[last]
+        live = slice(self.start, self.stop)
+        for buffer in self._buffers():
+            buffer[gaps[0]].zero_()
+            for gap, row in pairwise(gaps):
+                buffer[gap, :, live] = buffer[row, :, live]
+            buffer[gaps[-1]].zero_()
+        for gap, row in pairwise(gaps):
+            self.lengths[gap] = self.lengths[row]
         self.lengths.pop()
         self.start = self.stop - max(self.lengths, default=0)
         if not self.lengths:
@@ -121,10 +139,13 @@ class RowCache(Cache):
         self.lengths = []
         self.start = self.stop = 0
 
+    def _buffers(self) -> Iterator[Tensor]:
+        for sides in sides_of(self):
+            yield from sides
+
     def _reserve(self, *, rows: int, width: int) -> None:
         """Let the buffers hold so many rows, and so many columns from `start` on."""
-        layer = self.layers[0]
-        have_rows, have_columns = layer.keys.shape[0], layer.keys.shape[2]
+        have_rows, _, have_columns, _ = next(self._buffers()).shape
         if rows <= have_rows and self.start + width <= have_columns:
             return
         if rows > have_rows or 2 * width > have_columns:
@@ -145,9 +166,8 @@ class RowCache(Cache):
         if start == self.start:
             return
         live, moved = slice(self.start, self.stop), slice(start, start + self.width)
-        for layer in self.layers:
-            for buffer in (layer.keys, layer.values):
-                buffer[: self.rows, :, moved] = buffer[: self.rows, :, live].clone()
+        for buffer in self._buffers():
+            buffer[: self.rows, :, moved] = buffer[: self.rows, :, live].clone()
         self.start, self.stop = moved.start, moved.stop
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from jobs.gpu.engine.cache import Row
+from jobs.gpu.engine.cache import Row, sides_of
 
 Known = tuple[int, Row]  # tokens, and the keys and values of at least so many
 
@@ -41,7 +41,7 @@ def read_together(model: Any, prompts: Sequence[list[int]], known: Sequence[Know
         logits_to_keep=1,
     )
     rows = [
-        [(layer.keys[i, :, longest - length :], layer.values[i, :, longest - length :]) for layer in cache.layers]
+        [(keys[i, :, longest - length :], values[i, :, longest - length :]) for keys, values in sides_of(cache)]
         for i, length in enumerate(lengths)
     ]
     return output.logits[:, -1], rows
@@ -92,4 +92,4 @@ class Reading:
 
     def row(self) -> Row:
         """The keys and values of what was read."""
-        return [(layer.keys[0], layer.values[0]) for layer in self._cache.layers]
+        return [(keys[0], values[0]) for keys, values in sides_of(self._cache)]

@@ -13,6 +13,7 @@ from peft import PeftModel
 
 from jobs.gpu.engine.adapters import Adapter, Place, read_adapter
 from jobs.gpu.engine.batch import Batch, Delivery, Request
+from jobs.gpu.engine.lora import stacked_rank
 from jobs.gpu.engine.sampling import Sampling
 from tests.gpu.engine.conftest import ARCHITECTURES, make_model, save_adapter
 
@@ -85,6 +86,8 @@ class World:
         while not self.batch.idle:
             self.batch.read_on()
             self.batch.step()
+            ranks = [stacked_rank(request.adapter) for request in self.batch.rows]
+            assert ranks == sorted(ranks, reverse=True)
 
     def join_when_there_is_room(self, answer: Answer) -> None:
         """A long prompt waits until the one before is read, as `admit` says."""
