@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import discord
 
@@ -32,6 +32,7 @@ __all__ = ["Answering", "Gone", "Place", "own_id"]
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 8.0  # seconds without a word after which a person is told that the engine takes its time
 _KEPT_FILES = 64
 _SPOKEN = (discord.MessageType.default, discord.MessageType.reply)
 
@@ -74,54 +75,76 @@ class Answering:
             existing=existing,
             reference=_reference(place, turns, path),
         )
-        text = ""
         try:
-            voice = await self._voices.of(chat)
-            await self._voices.prepare(voice)
-            guild_id, moderation = chat.owner.guild_id, self._services.moderation
-            await moderation.admit("\n".join((path[-1].text, *(text for _, text in path[-1].files))), guild_id)
-            messages = conversation(await self._welcome(path, guild_id), instructions=chat.instructions)
-            parameters = chat.parameters if variation is None else _varied(chat.parameters, variation)
-            answer = await reply(self._services.engine, voice, messages, parameters)
-            finish = None
-            async with aclosing(moderation.screened(answer.chunks, guild_id)) as chunks:
-                async for chunk in chunks:
-                    text += chunk.text
-                    finish = chunk.finish
-                    if finish is None:
-                        await growing.show(text, self._writing(place.id))
-            await growing.finish(
-                text, _notes(text, finish, answer.dropped, path[-1].files), self._done(session.trigger)
-            )
+            async with self._patiently(growing, place):
+                finish, dropped = await self._grow(growing, place, chat, path, variation)
+            notes = _notes(growing.text, finish, dropped, path[-1].files)
+            await growing.finish(growing.text, notes, self._done(session.trigger))
         except EngineResting as error:
-            await self._keep_for_later(session, place, growing, text, error)
+            await self._keep_for_later(session, place, growing, error)
         except AfinaError as error:
             log.info("no answer in %s: %s", place.id, error.code)
-            text = "" if isinstance(error, Unwelcome) else text  # what was shown of it goes, too
+            text = "" if isinstance(error, Unwelcome) else growing.text  # what was shown of it goes, too
             note = f"⚠️ {error.message} {error.hint}".strip()
             await growing.finish(text, [note], self._done(session.trigger))
         except asyncio.CancelledError:
-            await self._tidy(session, growing, text)
+            await self._tidy(session, growing)
             raise
         except Gone:
             raise
         except Exception:
             note = "⚠️ Algo ha fallado por mi parte; ya está anotado. Prueba otra vez."
-            await growing.finish(text, [note], self._done(session.trigger))
+            await growing.finish(growing.text, [note], self._done(session.trigger))
             raise
+
+    async def _grow(
+        self, growing: Growing, place: Place, chat: ChatThread, path: Sequence[Turn], variation: int | None
+    ) -> tuple[str | None, int]:
+        """Show the answer to `path` as it comes. Why it ended, and how many earlier messages did not fit."""
+        voice = await self._voices.of(chat)
+        await self._voices.prepare(voice)
+        guild_id, moderation = chat.owner.guild_id, self._services.moderation
+        await moderation.admit("\n".join((path[-1].text, *(text for _, text in path[-1].files))), guild_id)
+        messages = conversation(await self._welcome(path, guild_id), instructions=chat.instructions)
+        parameters = chat.parameters if variation is None else _varied(chat.parameters, variation)
+        answer = await reply(self._services.engine, voice, messages, parameters)
+        finish = None
+        async with aclosing(moderation.screened(answer.chunks, guild_id)) as chunks:
+            async for chunk in chunks:
+                growing.text += chunk.text
+                finish = chunk.finish
+                if finish is None:
+                    await growing.show(self._writing(place.id))
+        return finish, answer.dropped
+
+    @asynccontextmanager
+    async def _patiently(self, growing: Growing, place: Place) -> AsyncIterator[None]:
+        """Whoever waits long for the first word is told so, once; «Detener» is there meanwhile."""
+        told: list[asyncio.Task[None]] = []
+
+        def tell() -> None:
+            note = "El motor tarda más de lo normal; sigo esperando."
+            told.append(asyncio.create_task(growing.wait(note, self._writing(place.id))))
+
+        timer = asyncio.get_running_loop().call_later(PATIENCE, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            await asyncio.gather(*told, return_exceptions=True)  # if the place is gone, the answer finds out itself
 
     async def _welcome(self, path: Sequence[Turn], guild_id: int) -> list[Turn]:
         """A branch without earlier messages that were turned away; the last one was let in."""
         words = await self._services.moderation.words(guild_id)
         return [turn for turn in path[:-1] if turn.ours or words.judge(turn.text) is None] + [path[-1]]
 
-    async def _keep_for_later(
-        self, session: Session, place: Place, growing: Growing, text: str, error: EngineResting
-    ) -> None:
+    async def _keep_for_later(self, session: Session, place: Place, growing: Growing, error: EngineResting) -> None:
         """The GPU trains: the message is kept and answered when it is back (`bot/cogs/rest.py`), and says so once."""
         first = await self._services.store.keep_waiting(place.id, session.trigger)
-        if text or first:
-            await growing.finish(text, [f"⏸️ {error.message} He guardado tu mensaje: lo contesto aquí al volver."], None)
+        if growing.text or first:
+            await growing.finish(
+                growing.text, [f"⏸️ {error.message} He guardado tu mensaje: lo contesto aquí al volver."], None
+            )
 
     async def turns(self, place: Place, chat: ChatThread) -> list[Turn]:
         """What the thread remembers, oldest first."""
@@ -158,11 +181,11 @@ class Answering:
             self._files.popitem(last=False)
         return text
 
-    async def _tidy(self, session: Session, growing: Growing, text: str) -> None:
+    async def _tidy(self, session: Session, growing: Growing) -> None:
         """After an interruption: a stopped answer stays with its buttons, an overtaken one goes away."""
         try:
             if session.why == "stopped":
-                await growing.finish(text, ["Detenido."], self._done(session.trigger))
+                await growing.finish(growing.text, ["Detenido."], self._done(session.trigger))
             elif session.why in ("newer", "deleted"):
                 await growing.discard()
         except (Gone, discord.HTTPException) as error:

@@ -66,24 +66,34 @@ class Growing:
         self._shown: list[str | None] = [None] * len(self._messages)
         self._reference = reference
         self._last = 0.0
+        self._lock = asyncio.Lock()
+        self.text = ""  # as far as the answer has come, shown or not
 
     @property
     def visible(self) -> bool:
         return any(text is not None for text in self._shown)
 
-    async def show(self, text: str, view: View) -> None:
-        """Show `text` so far, unless it was edited less than `every` seconds ago or others have waited longer."""
-        early = asyncio.get_running_loop().time() - self._last < self._every
-        if not text.strip() or (self.visible and (early or self._pace.backlog > CROWDED)):
-            return
-        await self._write(split(as_answer(text), _ROOM), WRITING, view)
-        self._last = asyncio.get_running_loop().time()
+    async def show(self, view: View) -> None:
+        """Show the text so far, unless it was edited less than `every` seconds ago or others have waited longer."""
+        async with self._lock:
+            early = asyncio.get_running_loop().time() - self._last < self._every
+            if not self.text.strip() or (self.visible and (early or self._pace.backlog > CROWDED)):
+                return
+            await self._write(split(as_answer(self.text), _ROOM), WRITING, view)
+            self._last = asyncio.get_running_loop().time()
+
+    async def wait(self, note: str, view: View) -> None:
+        """Where nothing can be read yet: `note`, and the mark that something will come."""
+        async with self._lock:
+            if not self.visible:
+                await self._write([f"{NOTE}{note}"], WRITING, view)
 
     async def finish(self, text: str, notes: Sequence[str], view: View | None) -> None:
         """The last state: the whole text, the notes below it, the buttons."""
         small = "".join(f"\n{NOTE}{line}" for note in notes for line in note.splitlines())
         parts = split(as_answer(text), _ROOM) or [""]
-        await self._write(parts, small[:280], view)
+        async with self._lock:
+            await self._write(parts, small[:280], view)
         await self._delete([*self._messages[len(parts) :], *self._replaced])
         del self._messages[len(parts) :]
         self._replaced.clear()

@@ -174,6 +174,33 @@ async def test_an_answer_grows_by_edits_with_a_mark_and_a_button_to_stop(
     assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(times))
 
 
+async def test_who_waits_long_for_the_first_word_is_told_so_and_the_answer_takes_the_place_of_it(
+    bot: Afina, ana: Person, served: ProtocolEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.cogs.answering.PATIENCE", 0.2)
+    await open_thread(ana)
+    served.pause = 0.7
+    await ana.say("hola")
+    waiting = await ana.wait_message("sigo esperando", button="Detener")
+    done = await waiting.wait_edit(button=DONE, timeout=10)
+    assert done.content == f"{BASE}: hola"
+    assert [turn["content"] for turn in served.asked[-1]["messages"]] == ["hola"]
+
+
+async def test_waiting_can_be_stopped_before_the_first_word(
+    bot: Afina, ana: Person, served: ProtocolEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.cogs.answering.PATIENCE", 0.2)
+    await open_thread(ana)
+    served.pause = 60
+    await ana.say("hola")
+    waiting = await ana.wait_message("sigo esperando", button="Detener")
+    await waiting.click("Detener")
+    stopped = await waiting.wait_edit(button=DONE, timeout=10)
+    assert "Detenido" in stopped.content
+    assert "esperando" not in stopped.content
+
+
 async def test_a_tuned_model_answers_under_its_versioned_name(
     bot: Afina, ana: Person, served: ProtocolEngine, new_model: MakeModel, owner_of: Callable[..., Owner]
 ) -> None:
@@ -585,7 +612,8 @@ async def test_an_answer_too_old_to_be_edited_gets_a_new_one_in_its_place() -> N
 
     old, room = Old(), Room()
     growing = Growing(room, Pace(1000), 0.0, existing=[old])  # type: ignore[arg-type, list-item]
-    await growing.show("nuevo", discord.ui.View())
+    growing.text = "nuevo"
+    await growing.show(discord.ui.View())
     assert not old.deleted
     await growing.finish("nuevo del todo", [], None)
     assert (old.deleted, old.edits, room.sent) == (True, 0, [f"nuevo{WRITING}"])
