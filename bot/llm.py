@@ -227,14 +227,13 @@ def not_covered(course: Course, findings: Findings, question: str) -> Answer:
     near = course.near_topics(question, strict=True)  # somebody who asked for a recipe wants no question on GGUF
     aims = findings.query.aims
     if Aim.COURTESY in aims:
-        near = near or course.topics.questions[:2]
         text = "¡Hola! Pregúntame lo que quieras sobre el curso, con tus palabras."
     elif Aim.COMMAND in aims:
         text = "Yo solo respondo preguntas sobre el curso."
     else:
         text = "El curso no habla de eso, así que prefiero no inventar una respuesta."
-    hint = " Quizá te sirva una de estas preguntas." if near else ""
-    return Answer(question=question, found=False, text=text + hint, suggestions=near)
+    hint = " Quizá te sirva una de estas preguntas." if near else " Puedes empezar por una de estas."
+    return Answer(question=question, found=False, text=text + hint, suggestions=near or course.topics.questions[:2])
 
 
 def _as_data(number: int, passage: Passage) -> str:
