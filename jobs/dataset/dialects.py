@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from jobs.dataset.shapes import Shape, shape_of
+from jobs.dataset.sharegpt import SPEAKERS
 
 Object = dict[str, Any]
 
@@ -50,10 +51,7 @@ def translate(value: Object) -> Object | None:
     meant: Object | None = None
     for _ in range(_STEPS):
         current = value if meant is None else meant
-        readings = (
-            read(current) for read in (_row, _parsed, _named_turns, _gemini, _transcripts, _plain_turns, _renamed)
-        )
-        step = next((one for one in readings if one is not None), None)
+        step = next((one for read in _READINGS if (one := read(current)) is not None), None)
         if step is None:
             break
         meant = step
@@ -139,6 +137,26 @@ def _transcript(text: Any) -> list[Object]:
     if before.strip() or not whole or not all(said):
         return []
     return [_message(role, part) for role, part in zip(roles, said, strict=True)]
+
+
+def _ranked_turns(value: Object) -> Object | None:
+    """Both sides of a preference as turns of ShareGPT, the conversation before them beside (LLaMA-Factory)."""
+    turns, chosen, rejected = value.get("conversations"), value.get("chosen"), value.get("rejected")
+    if not isinstance(turns, list) or not turns or "prompt" in value:
+        return None
+    said = [_turn(turn) for turn in (*turns, chosen, rejected)]
+    if not all(said) or [turn["role"] for turn in said[-2:] if turn] != ["assistant", "assistant"]:
+        return None
+    return {"prompt": said[:-2], "chosen": said[-2:-1], "rejected": said[-1:]}
+
+
+def _turn(turn: Any) -> Object | None:
+    """A turn of ShareGPT as a message."""
+    if not isinstance(turn, dict) or turn.keys() != {"from", "value"}:
+        return None
+    name, text = str(turn["from"]), turn["value"]
+    role = None if name == "function_call" else SPEAKERS.get(name)
+    return _message(role, text) if role in ("system", "user", "assistant") and isinstance(text, str) else None
 
 
 def _plain_turns(value: Object) -> Object | None:
@@ -241,4 +259,4 @@ def _message(role: str, content: str) -> Object:
     return {"role": role, "content": content}
 
 
-_READINGS: Final = (_row, _parsed, _named_turns, _gemini, _transcripts, _plain_turns, _renamed)
+_READINGS: Final = (_row, _parsed, _named_turns, _gemini, _transcripts, _ranked_turns, _plain_turns, _renamed)

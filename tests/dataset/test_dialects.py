@@ -59,6 +59,14 @@ MEANT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"conversations": [{"from": "human", "value": Q}, {"from": "gpt", "value": A}]},
     ),
     "an object that only wraps another": ({"ejemplo": CHAT}, CHAT),
+    "preferences of LLaMA-Factory": (
+        {
+            "conversations": [{"from": "system", "value": "Sé breve."}, {"from": "human", "value": Q}],
+            "chosen": {"from": "gpt", "value": A},
+            "rejected": {"from": "gpt", "value": OTHER},
+        },
+        {"prompt": [SYSTEM, USER], **ANSWERS},
+    ),
     "HH-RLHF": ({"chosen": HUMAN + A, "rejected": HUMAN + OTHER}, {"prompt": [*GREETING, USER], **ANSWERS}),
     "a preference with a question": (
         {"question": Q, "chosen": A, "rejected": OTHER},
