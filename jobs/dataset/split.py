@@ -19,7 +19,8 @@ def split_examples(examples: Sequence[Example], *, fraction: float, seed: int) -
 
     Args:
         fraction: share of examples for validation, 0..1. At least one example stays on each side where there are two
-            groups; with `fraction` 0 or a single group validation is empty.
+            groups; with `fraction` 0 or a single group validation is empty. Where every group is larger than the
+            share, the smallest one is held out.
     """
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
@@ -31,10 +32,10 @@ def split_examples(examples: Sequence[Example], *, fraction: float, seed: int) -
     random.Random(seed).shuffle(keys)
     chosen: set[int] = set()
     for key in keys[:-1]:  # the last group always trains
-        if len(chosen) >= wanted:
-            break
-        if len(chosen) + len(groups[key]) <= wanted or not chosen:
+        if len(chosen) + len(groups[key]) <= wanted:
             chosen.update(groups[key])
+    if fraction > 0 and not chosen and len(keys) > 1:
+        chosen.update(min(groups.values(), key=len))
     train = [example for index, example in enumerate(examples) if index not in chosen]
     return train, [examples[index] for index in sorted(chosen)]
 

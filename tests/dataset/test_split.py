@@ -39,6 +39,19 @@ def test_twins_never_stand_on_both_sides() -> None:
     assert not asked[0] & asked[1]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_question_that_most_examples_share_trains_whatever_the_dice_say(seed: int) -> None:
+    examples = chats(*(("cuéntame un chiste" if i % 10 else f"pregunta {i}", f"respuesta {i}") for i in range(100)))
+    held_out = split_examples(examples, fraction=0.1, seed=seed)[1]
+    assert 1 <= len(held_out) <= 10
+    assert all(example.messages[0].content != "cuéntame un chiste" for example in held_out)
+
+
+def test_where_every_group_is_too_large_the_smallest_is_held_out() -> None:
+    examples = chats(*(("larga" if i % 4 else "corta", f"respuesta {i}") for i in range(20)))
+    assert len(split_examples(examples, fraction=0.1, seed=1)[1]) == 5
+
+
 def test_conversations_that_only_the_system_opens_differ_by_what_it_says() -> None:
     held_out = split_examples(chats(*((f"Eres poeta {i}", "verso") for i in range(20))), fraction=0.2, seed=1)[1]
     assert len(held_out) == 4
