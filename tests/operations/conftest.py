@@ -158,10 +158,18 @@ def s3_server():
 
 
 @pytest.fixture
-def object_store(s3_server, monkeypatch):
+def forgotten_buckets():
+    """fsspec keeps what it has connected to, whatever the environment says afterwards."""
+    import fsspec
+
+    yield
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def object_store(s3_server, forgotten_buckets, monkeypatch):
     """The address of an empty bucket; the environment holds what reaches it, as the hosting page says."""
     import boto3
-    import fsspec
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "prueba",
@@ -175,7 +183,6 @@ def object_store(s3_server, monkeypatch):
     client = boto3.client("s3", endpoint_url=s3_server)
     client.create_bucket(Bucket=BUCKET)
     yield f"s3://{BUCKET}/afina"
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
     for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=found["Key"])
     client.delete_bucket(Bucket=BUCKET)

@@ -74,7 +74,7 @@ async def test_a_shared_redis_without_workers_and_with_one(tmp_path, shared_redi
     assert (seen["Redis"].state, seen["Redis"].text) == ("good", "responde; trabajadores: 1")
 
 
-async def test_an_object_store_that_cannot_be_reached(tmp_path, monkeypatch):
+async def test_an_object_store_that_cannot_be_reached(tmp_path, forgotten_buckets, monkeypatch):
     for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
