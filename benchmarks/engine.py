@@ -4,8 +4,9 @@
 
 Everything runs in this process, interleaved, on one random Qwen3 of about 42 M parameters in fp32; the medians of the
 paired ratios are printed, with the lowest and highest, and on standard error what each round gave. Before anything is
-timed the tokens of all ways are compared. Reloading is serial, so it is timed on the first four requests and scaled by
-the number of tokens.
+timed the tokens of all ways are compared. All of them compute on the engine's own thread, as in its process: OpenMP
+keeps a pool for every thread that computes, and two pools on two cores put each other to sleep. Reloading is serial, so
+it is timed on the first four requests and scaled by the number of tokens.
 Quote the ratios, never the tokens a second: the model is a toy and the machine is shared.
 """
 
@@ -20,7 +21,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
@@ -37,6 +40,7 @@ ANSWER = 24  # tokens of every answer
 RELOADED = 4  # requests of a round that are timed with an adapter read from disk each
 RANKS = (8, 12, 16)
 Prompts = list[list[int]]
+T = TypeVar("T")
 
 
 def make_model(vocabulary: int = VOCABULARY) -> Qwen3ForCausalLM:
@@ -74,6 +78,14 @@ def make_adapters(model: Qwen3ForCausalLM, folder: Path, count: int) -> dict[str
     return out
 
 
+def with_adapters(model: Qwen3ForCausalLM, folders: dict[str, Path]) -> PeftModel:
+    first, *others = folders
+    tuned = PeftModel.from_pretrained(model, str(folders[first]), adapter_name=first)
+    for name in others:
+        tuned.load_adapter(str(folders[name]), adapter_name=name)
+    return tuned.eval()
+
+
 class Engine:
     """The engine's own loop over one batch, without HTTP."""
 
@@ -84,6 +96,10 @@ class Engine:
         self.adapters[None] = None
         self.loop = Loop(prefill_tokens=4096)
         self.loop.start()
+
+    def on(self, work: Callable[[], T]) -> T:
+        """Do it on the engine's thread."""
+        return self.loop.call(work).result()
 
     def run(self, names: list[str | None], prompts: Prompts) -> tuple[list[list[int]], list[float]]:
         """Tokens of each answer, and the seconds until each one's first token."""
@@ -140,6 +156,12 @@ def peft_mixed(tuned: PeftModel, names: list[str], prompts: Prompts) -> list[lis
     return out[:, longest:].tolist()
 
 
+def apart(work: Callable[[], T]) -> T:
+    """Do it on a thread that ends, and its pool with it."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
 def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
@@ -156,27 +178,23 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def throughput(count: int, rounds: int, folder: Path) -> dict[str, object]:
-    plain, served = make_model(), make_model()
-    folders = make_adapters(plain, folder, count)
-    engine = Engine(served, folders, rows=count)
-    mixed = make_model()
+    plain, mixed = apart(make_model), apart(make_model)
+    folders = apart(lambda: make_adapters(plain, folder, count))
+    engine = apart(lambda: Engine(make_model(), folders, rows=count))
     names = list(folders)
-    tuned = PeftModel.from_pretrained(mixed, str(folders[names[0]]), adapter_name=names[0])
-    for name in names[1:]:
-        tuned.load_adapter(str(folders[name]), adapter_name=name)
-    tuned.eval()
+    tuned = apart(lambda: with_adapters(mixed, folders))
     dice = random.Random(0)
     prompts = [[dice.randrange(1, VOCABULARY) for _ in range(dice.randrange(16, 97))] for _ in names]
     tell(f"{count} adapters: comparing tokens")
-    expected = reload_each(plain, folders, names, prompts)
+    expected = engine.on(lambda: reload_each(plain, folders, names, prompts))
     got, _ = engine.run(list(names), prompts)
     same = sum(a == b for a, b in zip(expected, got, strict=True))
     ratios: dict[str, list[float]] = {"reload": [], "peft_mixed": [], "base": []}
     for number in range(1, rounds + 1):
         ours = seconds(lambda: engine.run(list(names), prompts))
         ratios["base"].append(seconds(lambda: engine.run([None] * count, prompts)) / ours)
-        ratios["peft_mixed"].append(seconds(lambda: peft_mixed(tuned, names, prompts)) / ours)
-        some = seconds(lambda: reload_each(plain, folders, names[:RELOADED], prompts[:RELOADED]))
+        ratios["peft_mixed"].append(seconds(lambda: engine.on(lambda: peft_mixed(tuned, names, prompts))) / ours)
+        some = seconds(lambda: engine.on(lambda: reload_each(plain, folders, names[:RELOADED], prompts[:RELOADED])))
         ratios["reload"].append(some * count / min(count, RELOADED) / ours)
         latest = ", ".join(f"{name} {values[-1]:.2f}" for name, values in ratios.items())
         tell(f"{count} adapters, round {number} of {rounds}: {latest} ({ours:.1f} s)")
@@ -192,21 +210,18 @@ def throughput(count: int, rounds: int, folder: Path) -> dict[str, object]:
 
 def first_token(users: int, rounds: int, folder: Path) -> dict[str, object]:
     """p95 of the time to the first token when `users` ask at once, against one `generate` after the other."""
-    plain, served = make_model(), make_model()
-    folders = make_adapters(plain, folder, users)
-    engine = Engine(served, folders, rows=users)
+    plain = apart(make_model)
+    folders = apart(lambda: make_adapters(plain, folder, users))
+    engine = apart(lambda: Engine(make_model(), folders, rows=users))
     names = list(folders)
-    tuned = PeftModel.from_pretrained(plain, str(folders[names[0]]), adapter_name=names[0])
-    for name in names[1:]:
-        tuned.load_adapter(str(folders[name]), adapter_name=name)
-    tuned.eval()
+    tuned = apart(lambda: with_adapters(plain, folders))
     dice = random.Random(1)
     prompts = [[dice.randrange(1, VOCABULARY) for _ in range(dice.randrange(16, 97))] for _ in names]
     engine.run(list(names), prompts)
     ratios: list[float] = []
     for number in range(1, rounds + 1):
         _, firsts = engine.run(list(names), prompts)
-        serial = _serial_first_tokens(tuned, names, prompts)
+        serial = engine.on(lambda: _serial_first_tokens(tuned, names, prompts))
         ratios.append(_p95(serial) / _p95(firsts))
         tell(f"first token of {users} users, round {number} of {rounds}: {ratios[-1]:.2f}")
     engine.loop.close()

@@ -22,7 +22,7 @@ import torch
 from jobs.gpu.engine.adapters import Adapter, AdapterRefused, inside, read_config
 from jobs.gpu.engine.base import Base
 from jobs.gpu.engine.batch import Delivery, Request
-from jobs.gpu.engine.loop import Loop
+from jobs.gpu.engine.loop import Loop, aside
 from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.prompt import Prompter, TextStream
 from jobs.gpu.engine.sampling import Sampling
@@ -134,7 +134,7 @@ class Engine:
         folder = await asyncio.to_thread(inside, path, self._roots)
         base = await self._base(self._base_of(await asyncio.to_thread(read_config, folder)))
         async with self._loading:
-            await asyncio.to_thread(base.library.load, name, folder)
+            await aside(base.library.load, name, folder)
             base.prompters[folder] = await asyncio.to_thread(base.prompter_in, folder)
         self.adapters[name] = Known(base.id, folder, int(time.time()))
 
@@ -166,7 +166,7 @@ class Engine:
             return Target(base, None, base.prompter)
         base = await self._base(known.base_id)
         async with self._loading:
-            adapter = await asyncio.to_thread(base.library.get, name, known.folder)
+            adapter = await aside(base.library.get, name, known.folder)
             if known.folder not in base.prompters:
                 base.prompters[known.folder] = await asyncio.to_thread(base.prompter_in, known.folder)
         return Target(base, adapter, base.prompters[known.folder])
@@ -268,7 +268,7 @@ class Engine:
             if base_id not in self._bases:
                 while len(self._bases) >= self.options.max_bases:
                     await self._drop(next(iter(self._bases)))
-                self._bases[base_id] = await asyncio.to_thread(self._open, base_id)
+                self._bases[base_id] = await aside(self._open, base_id)
             self._bases.move_to_end(base_id)
             return self._bases[base_id]
 

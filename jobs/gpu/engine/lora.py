@@ -33,9 +33,12 @@ def linear_sites(model: Any) -> dict[str, nn.Linear]:
     }
 
 
+FLOOR = 16  # ranks up to this one go together: another product would cost more than the zeros
+
+
 def stacked_rank(adapter: Adapter | None) -> int:
     """The rank that an adapter takes in the stacks; 0: the base, which takes none."""
-    return max(8, 1 << (adapter.rank - 1).bit_length()) if adapter else 0
+    return max(FLOOR, 1 << (adapter.rank - 1).bit_length()) if adapter else 0
 
 
 @dataclass(frozen=True, slots=True)

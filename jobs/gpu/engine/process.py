@@ -21,6 +21,7 @@ import uvicorn
 
 from jobs.gpu.engine.embeddings import Embedder
 from jobs.gpu.engine.engine import Engine
+from jobs.gpu.engine.loop import aside
 from jobs.gpu.engine.options import Options
 from jobs.gpu.engine.server import application
 
@@ -53,7 +54,7 @@ async def _serve(args: argparse.Namespace) -> None:
     app = application(
         engine,
         key=os.environ.get(key_variable) if key_variable else None,
-        embedder=await asyncio.to_thread(Embedder, embedding) if embedding else None,
+        embedder=await aside(Embedder, embedding) if embedding else None,
     )
     listening = _listen(args.host, args.port)
     await engine.start()

@@ -35,7 +35,7 @@ from jobs.gpu.engine.engine import (
     UnknownModel,
 )
 from jobs.gpu.engine.figures import CONTENT_TYPE, Figures
-from jobs.gpu.engine.loop import QueueFull
+from jobs.gpu.engine.loop import QueueFull, aside
 from jobs.gpu.engine.prompt import PromptRefused
 from jobs.gpu.engine.stream import lines, whole
 
@@ -195,7 +195,7 @@ class _Routes:
         if self._embedder is None:
             raise _Refusal(404, "NotFoundError", "No embedding model is set.")
         texts = [body.input] if isinstance(body.input, str) else body.input
-        made = await asyncio.to_thread(self._embedder.embed, texts)
+        made = await aside(self._embedder.embed, texts)
         name = body.model or self._embedder.name
         return JSONResponse(protocol.embeddings(name, made.vectors, made.tokens, body.encoding_format))
 
