@@ -35,7 +35,7 @@ def split_examples(examples: Sequence[Example], *, fraction: float, seed: int) -
         if len(chosen) + len(groups[key]) <= wanted:
             chosen.update(groups[key])
     if fraction > 0 and not chosen and len(keys) > 1:
-        chosen.update(min(groups.values(), key=lambda group: len(group)))
+        chosen.update(groups[min(keys, key=lambda key: len(groups[key]))])
     train = [example for index, example in enumerate(examples) if index not in chosen]
     return train, [examples[index] for index in sorted(chosen)]
 
