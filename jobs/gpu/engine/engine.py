@@ -166,7 +166,9 @@ class Engine:
             return Target(base, None, base.prompter)
         base = await self._base(known.base_id)
         async with self._loading:
-            adapter = await aside(base.library.get, name, known.folder)
+            get = base.library.get
+            resident = name in base.library.resident  # then there is nothing to read
+            adapter = get(name, known.folder) if resident else await aside(get, name, known.folder)
             if known.folder not in base.prompters:
                 base.prompters[known.folder] = await asyncio.to_thread(base.prompter_in, known.folder)
         return Target(base, adapter, base.prompters[known.folder])
